@@ -1,0 +1,3 @@
+"""Data of every host: how pyinfra reaches it."""
+
+ssh_user = "root"

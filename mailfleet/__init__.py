@@ -1,0 +1,1 @@
+"""mailfleet: fleets of mail servers as code."""

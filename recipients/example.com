@@ -1,0 +1,3 @@
+alice
+bob
+dmarc
