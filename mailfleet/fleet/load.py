@@ -16,7 +16,7 @@ _HOST_FIELDS = set(Host.model_fields) - {"name", "role", "region"}
 
 
 def fleet_directory() -> Path:
-    """The fleet directory in force: MAILFLEET_FLEET (set by the CLI), else the working directory."""
+    """The fleet directory in force: MAILFLEET_FLEET (the CLI sets it), else the working one."""
     return Path(os.environ.get("MAILFLEET_FLEET", ".")).resolve()
 
 

@@ -1,0 +1,135 @@
+"""What the commands share: options, output, exit codes and the refusal to leave the lab.
+
+Exit codes: 0 fine, 1 failed, 2 usage or bad fleet files, 3 unreachable hosts, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Any
+
+import click
+from pydantic import BaseModel
+
+from mailfleet.fleet.errors import FleetError
+from mailfleet.fleet.load import fleet_directory, load
+from mailfleet.fleet.model import Fleet, IPAddress
+
+FAILED, USAGE, UNREACHABLE, INTERRUPTED = 1, 2, 3, 130
+
+# Addresses that exist only inside the lab: RFC 5737, RFC 2544 and RFC 3849.
+LAB_NETWORKS = tuple(
+    ip_network(text) for text in ("198.51.100.0/24", "198.18.0.0/15", "2001:db8::/32")
+)
+
+
+class Failure(click.ClickException):
+    """Ends the command with one message and an exit code (1 unless given)."""
+
+    def __init__(self, message: str, exit_code: int = FAILED) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code  # type: ignore[misc]  # click has one a class
+
+
+@contextmanager
+def _fleet_environment(directory: Path) -> Iterator[None]:
+    """Child processes (pyinfra) read the same fleet directory."""
+    before = os.environ.get("MAILFLEET_FLEET")
+    os.environ["MAILFLEET_FLEET"] = str(directory)
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["MAILFLEET_FLEET"]
+        else:
+            os.environ["MAILFLEET_FLEET"] = before
+
+
+def directory_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """`--fleet DIR`; passes `directory: Path`, absolute."""
+
+    @click.option(
+        "--fleet",
+        "directory",
+        metavar="DIR",
+        type=click.Path(path_type=Path),
+        help="The fleet directory (default: MAILFLEET_FLEET, else the working directory).",
+    )
+    @functools.wraps(command)
+    def wrapper(*args: Any, directory: Path | None, **kwargs: Any) -> Any:
+        chosen = fleet_directory() if directory is None else directory.absolute()
+        with _fleet_environment(chosen):
+            return command(*args, directory=chosen, **kwargs)
+
+    return wrapper
+
+
+def fleet_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """`--fleet DIR`; passes `fleet: Fleet`. Bad fleet files are shown, with exit code 2."""
+
+    @directory_option
+    @functools.wraps(command)
+    def wrapper(*args: Any, directory: Path, **kwargs: Any) -> Any:
+        return command(*args, fleet=load(directory), **kwargs)
+
+    return wrapper
+
+
+def json_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """`--json`; passes `as_json: bool`."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")(command)
+
+
+def _plain(value: Any) -> Any:
+    """What json.dumps cannot do by itself."""
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    if isinstance(value, (set, frozenset)):
+        return sorted(value)
+    return str(value)
+
+
+def emit(value: Any, as_json: bool) -> None:
+    """Print a result on standard output: as JSON (models and dataclasses too), else as text."""
+    if as_json:
+        click.echo(json.dumps(value, default=_plain, indent=2, ensure_ascii=False))
+    else:
+        click.echo(str(value))
+
+
+def show_problems(error: FleetError) -> None:
+    """Every problem on standard error, one a line."""
+    for problem in error.problems:
+        click.echo(str(problem), err=True)
+
+
+def in_lab_networks(address: IPAddress) -> bool:
+    """Whether an address exists only inside the lab."""
+    return any(address in network for network in LAB_NETWORKS)
+
+
+def refuse_outside_lab(fleet: Fleet) -> None:
+    """Stop before a fleet of documentation addresses meets the real network.
+
+    Raises Failure (exit code 2) unless MAILFLEET_LAB=1, which `mailfleet lab run` sets.
+    """
+    if os.environ.get("MAILFLEET_LAB") == "1":
+        return
+    for host in fleet.hosts:
+        for address in host.addresses:
+            if in_lab_networks(address):
+                raise Failure(
+                    f"{host.name} has the address {address}, which exists only inside the lab. "
+                    "Run this command there: mailfleet lab run -- mailfleet …, or give the hosts "
+                    "their real addresses.",
+                    USAGE,
+                )

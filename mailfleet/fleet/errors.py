@@ -1,0 +1,65 @@
+"""What can be wrong with a fleet directory, as values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any
+
+
+class Severity(StrEnum):
+    """An error stops every command; a warning is shown by `mailfleet check` only."""
+
+    ERROR = "error"
+    WARNING = "warning"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong, and what to do about it.
+
+    `file` is relative to the fleet directory, `line` counts from 1 and is None where the file has
+    no lines to speak of (a host that a function returned), `subject` is the host, domain, pool or
+    section, `field` the path of the setting, `found` and `accepted` are phrases. `found` never
+    holds a secret.
+    """
+
+    severity: Severity
+    file: str
+    line: int | None
+    subject: str
+    field: str
+    found: str
+    accepted: str
+    hint: str = ""
+
+    @property
+    def place(self) -> str:
+        """`file:line`, the form that editors and terminals turn into a link."""
+        return self.file if self.line is None else f"{self.file}:{self.line}"
+
+    @property
+    def is_error(self) -> bool:
+        return self.severity is Severity.ERROR
+
+    def __str__(self) -> str:
+        what = " ".join(part for part in (self.subject, self.field) if part)
+        text = f"{self.place}: {self.severity}: {what}: {self.found}; accepted: {self.accepted}"
+        return f"{text}. {self.hint}" if self.hint else text
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain data for `--json`."""
+        return asdict(self)
+
+
+class FleetError(Exception):
+    """The fleet directory cannot be used as it is: `problems` says why, all of it at once."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+class SecretError(FleetError):
+    """A secret reference that cannot be resolved. Its message never holds the secret."""
