@@ -64,7 +64,7 @@ class Provider:
     @property
     def pointers(self) -> dict[str, str]:
         """Address to the host name its PTR record says."""
-        return {address: self.mx for address in self.addresses}
+        return dict.fromkeys(self.addresses, self.mx)
 
 
 GOOGLE = Provider(

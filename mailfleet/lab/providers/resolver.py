@@ -17,6 +17,7 @@ import dns.nameserver
 import dns.rdata
 import dns.resolver
 import dns.reversename
+from dns.rdtypes.ANY.TXT import TXT
 
 # A chain of aliases longer than this is taken for a loop (BIND and unbound stop at 11 to 16).
 MAX_ALIASES = 8
@@ -91,7 +92,9 @@ class Resolver:
 
     def texts(self, name: str) -> tuple[bytes, ...]:
         """The TXT records of a name, each as its joined bytes. Raises DnsFailure."""
-        return tuple(b"".join(rdata.strings) for rdata in self.lookup(name, "TXT"))
+        return tuple(
+            b"".join(rdata.strings) for rdata in self.lookup(name, "TXT") if isinstance(rdata, TXT)
+        )
 
     def addresses(self, name: str, families: Iterable[int] = (4, 6)) -> tuple[str, ...]:
         """The addresses of a host, in the order of `families`. Raises DnsFailure."""
@@ -108,7 +111,7 @@ class Resolver:
         return tuple(_host(rdata.to_text()) for rdata in self.lookup(owner, "PTR"))
 
     def exchangers(self, domain: str) -> tuple[MailExchanger, ...]:
-        """The MX records of a domain by preference; a null MX has the host "". Raises DnsFailure."""
+        """The MX records by preference; a null MX has the host "". Raises DnsFailure."""
         found = (rdata.to_text().split() for rdata in self.lookup(domain, "MX"))
         return tuple(sorted(MailExchanger(int(number), _host(host)) for number, host in found))
 
