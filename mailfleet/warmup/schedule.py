@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 from mailfleet.fleet.model import Fleet, Host, Pool
@@ -85,3 +86,11 @@ def cap_on(schedule: Schedule, target: int, day: int) -> int:
         first += stage.days
         before = before if stage.cap is None else stage.cap
     return target
+
+
+def lowest_cap(schedule: Schedule, target: int) -> int:
+    """The least that the schedule ever allows: what holds while nothing can be trusted."""
+    # Within a stage the cap stays or ramps, so its first and last day are enough.
+    ends = itertools.accumulate((stage.days for stage in schedule.stages), initial=0)
+    days = {day for end in ends for day in (end, end + 1)}
+    return min(cap_on(schedule, target, day) for day in days)
