@@ -6,43 +6,11 @@ import datetime as dt
 from base64 import b64decode
 from collections.abc import Sequence
 
-from pydantic import BaseModel, ConfigDict
-from pyinfra.api import FactBase
+from pyinfra.api.facts import FactBase
 
-from mailfleet.fleet.model import Fleet, Host
 from mailfleet.hosts.facts import RUN, quoted
-from mailfleet.warmup.controller import Plan
-from mailfleet.warmup.parameters import parameters
-from mailfleet.warmup.schedule import pool_of, schedule_of
-from mailfleet.warmup.state import PATH, DamagedState, State, parse
-
-
-class Reading(BaseModel):
-    """One look at a sender. `text` is warmup.json, None where there is none.
-
-    `stamp` is what Postfix is known to run, `digest` is what is on disk, both as
-    `mailfleet.hosts.files.digest` gives it.
-    """
-
-    model_config = ConfigDict(frozen=True)
-
-    date: dt.date
-    text: str | None = None
-    installed: bool = False
-    running: bool = False
-    parameters: dict[str, str] = {}
-    transports: tuple[str, ...] = ()
-    stamp: str = ""
-    digest: str = ""
-
-    def state(self, host: str) -> State | DamagedState | None:
-        """The state in warmup.json, or why it cannot be one; None where there is no file."""
-        if self.text is None:
-            return None
-        try:
-            return parse(self.text, host)
-        except DamagedState as error:
-            return error
+from mailfleet.warmup.reading import Reading
+from mailfleet.warmup.state import PATH
 
 
 def digest_script(paths: Sequence[str]) -> str:
@@ -68,7 +36,8 @@ class WarmupState(FactBase[Reading | None]):
         lines = [
             "LC_ALL=C; export LC_ALL; PATH=$PATH:/usr/sbin:/sbin",
             "date -u '+date %Y-%m-%d'",
-            f'if [ -e {PATH} ]; then printf "state "; base64 -w0 {PATH} || exit 1; echo; fi',
+            f'if [ -e {PATH} ]; then printf "state "; base64 -w0 {PATH} || exit 1; echo; '
+            f'echo "known $(sha256sum <{PATH} | cut -c1-64)"; fi',
             "if command -v postconf >/dev/null && [ -s /etc/postfix/main.cf ]; then",
             "echo installed yes",
             f"postconf {quoted(names)} 2>/dev/null | sed 's/^/parameter /'" if names else ":",
@@ -102,6 +71,7 @@ class WarmupState(FactBase[Reading | None]):
         return Reading(
             date=dt.date.fromisoformat(found["date"]),
             text=text,
+            known=found.get("known", ""),
             installed="installed" in found,
             running=found.get("active", "") == "active",
             parameters=read,
@@ -109,24 +79,3 @@ class WarmupState(FactBase[Reading | None]):
             stamp=found.get("stamp", "").partition(" ")[0],
             digest=found.get("digest", ""),
         )
-
-
-def plan_of(fleet: Fleet, host: Host) -> Plan:
-    """What the pool of a sender wants. Raises LookupError as `pool_of` and `schedule_of` do."""
-    pool = pool_of(fleet, host)
-    return Plan(schedule_of(fleet, pool), pool.target)
-
-
-def parameters_in_force(fleet: Fleet, host: Host, reading: Reading | None) -> dict[str, str]:
-    """The parameters a deploy renders into main.cf: those of the stage the host is in.
-
-    A host that has never been run, and one without a reading (offline rendering), gets the first
-    day of its schedule, one with a damaged state the lowest cap of it.
-    """
-    state = reading.state(host.name) if reading else None
-    plan = plan_of(fleet, host)
-    if state is None:
-        return parameters(fleet, host, None)
-    if isinstance(state, DamagedState):
-        return parameters(fleet, host, plan.lowest)
-    return parameters(fleet, host, min(state.cap_in_force, plan.cap_on(state.day)))
