@@ -1,0 +1,262 @@
+"""The lab as a whole: up, down, and everything between, for the CLI, the demo and the tests."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+from mailfleet.fleet.load import load
+from mailfleet.fleet.model import Fleet, Host
+from mailfleet.lab import (
+    control,
+    hosts,
+    images,
+    keys,
+    mirrors,
+    network,
+    processes,
+    proxy,
+    requirements,
+    state,
+    sweep,
+)
+from mailfleet.lab.errors import LabError
+from mailfleet.lab.files import locked
+from mailfleet.lab.layout import Layout, layout
+from mailfleet.lab.world import WORLD_ADDRESSES
+
+Report = Callable[[str], None]
+
+
+def _silent(_: str) -> None:
+    return
+
+
+class Lab:
+    """One lab on this machine, up or not; the object itself holds nothing but its place."""
+
+    def __init__(self, directory: Path | None = None, report: Report = _silent) -> None:
+        self.layout: Layout = layout(directory)
+        self.report = report
+
+    @property
+    def services(self) -> tuple[str, ...]:
+        """The names of the services beside the hosts."""
+        return (proxy.NAME,)
+
+    # -- the whole
+
+    def up(self, fleet: Fleet, bare: Sequence[str] = ()) -> None:
+        """Bring everything up that is not; hosts named in `bare` get a new disk.
+
+        Raises LabError. What was made until then stays; `up` again continues, `down` removes it.
+        """
+        requirements.require()
+        self._refuse_inside("up")
+        lab = self.layout
+        with self._locked():
+            record = self._record(fleet)
+            _check_addresses(record.hosts)
+            fresh = tuple(record.host(name) for name in bare)
+            archives = mirrors.discover()
+            self.report(f"network namespace {lab.namespace}")
+            network.setup(lab, [a for host in record.hosts for a in host.addresses])
+            self.report("package proxy")
+            proxy.start(lab, archives)
+            keys.ensure(lab)
+            roots = self._images({host.debian for host in record.hosts}, archives)
+            hints = hosts.RootHints("", "", "")
+            control.prepare(lab, "")
+            for host in fresh:
+                self._discard(host)
+            self._each(
+                record.hosts,
+                lambda host: self._boot(host, roots[host.debian], archives, hints),
+            )
+            hosts.write_control_files(lab, record.hosts)
+            self.report("up")
+
+    def down(self, purge: bool = False) -> None:
+        """Take everything down, whatever state a crash left it in; with `purge` its files too."""
+        self._refuse_inside("down")
+        with self._locked():
+            sweep.sweep(self.layout, self.report)
+            if purge:
+                shutil.rmtree(self.layout.directory)
+
+    @property
+    def is_up(self) -> bool:
+        """Whether there is a namespace and a record of a fleet."""
+        return network.is_up(self.layout) and state.read(self.layout) is not None
+
+    # -- inside it
+
+    def command(self, argv: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+        """The command line and environment that run `argv` on the control machine."""
+        self.record()
+        return control.command(self.layout, argv), control.environment(self.layout)
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        check: bool = True,
+        input: str | None = None,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        timeout: float | None = None,
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command on the control machine and return what it printed.
+
+        Raises subprocess.CalledProcessError when `check` and it failed, LabError when the lab is
+        not up.
+        """
+        command, environment = self.command(argv)
+        return subprocess.run(
+            command,
+            env={**environment, **(env or {})},
+            check=check,
+            input=input,
+            stdin=subprocess.DEVNULL if input is None else None,
+            capture_output=True,
+            text=True,
+            cwd=cwd,
+            timeout=timeout,
+        )
+
+    def ssh(
+        self,
+        host: str,
+        command: str | Sequence[str],
+        *,
+        check: bool = True,
+        input: str | None = None,
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command (a shell line, or words) on a host, as root."""
+        line = command if isinstance(command, str) else shlex.join(command)
+        target = self.host(host)
+        return self.run(["ssh", "-o", "BatchMode=yes", target.name, line], check=check, input=input)
+
+    # -- one host
+
+    def host(self, name: str) -> Host:
+        """A host of the running lab. Raises LabError."""
+        return self.record().host(name)
+
+    def stop(self, name: str) -> None:
+        """Shut a host down in order."""
+        host = self.host(name)
+        with self._locked():
+            self.report(f"{host.name}: shutting down")
+            hosts.stop(self.layout, host)
+
+    def start(self, name: str) -> None:
+        """Switch a host on again, with the disk it had."""
+        host = self.host(name)
+        with self._locked():
+            self.report(f"{host.name}: booting")
+            hosts.start(self.layout, host)
+
+    def kill(self, name: str) -> None:
+        """Cut a host's power."""
+        host = self.host(name)
+        with self._locked():
+            self.report(f"{host.name}: power cut")
+            hosts.cut(self.layout, host)
+
+    def reset(self, name: str) -> None:
+        """Make a host bare again: a new disk, new SSH host keys."""
+        record = self.record()
+        self.up(load(record.fleet_directory), bare=(record.host(name).name,))
+
+    def is_on(self, name: str) -> bool:
+        """Whether a host has power."""
+        return hosts.is_on(self.layout, self.host(name))
+
+    # -- helpers
+
+    def record(self) -> state.State:
+        """The record of the running lab. Raises LabError when it is not up."""
+        record = state.read(self.layout)
+        if record is None or not network.is_up(self.layout):
+            raise LabError(
+                f"The lab in {self.layout.directory} is not up.", "Run `mailfleet lab up`."
+            )
+        return record
+
+    def _record(self, fleet: Fleet) -> state.State:
+        new = state.state_of(fleet)
+        old = state.read(self.layout)
+        if old is not None and network.is_up(self.layout):
+            if old.fleet_directory != new.fleet_directory:
+                raise LabError(
+                    f"The lab in {self.layout.directory} already plays the fleet of"
+                    f" {old.fleet_directory}.",
+                    "Run `mailfleet lab down` first, or set MAILFLEET_LAB_DIR to another"
+                    " directory for a second lab.",
+                )
+            for host in old.hosts:
+                if host not in new.hosts:
+                    self.report(f"{host.name}: no longer in the fleet like this, removed")
+                    self._discard(host)
+        elif old is not None or self.layout.hosts.is_dir():
+            sweep.sweep(self.layout, self.report)
+        state.save(self.layout, new)
+        return new
+
+    def _images(self, releases: set[int], archives: mirrors.Mirrors) -> dict[int, Path]:
+        def build(release: int) -> Path:
+            return images.ensure(self.layout, release, archives, hosts.PROXY, self.report)
+
+        order = sorted(releases)
+        with ThreadPoolExecutor(max_workers=max(1, len(order))) as pool:
+            return dict(zip(order, pool.map(build, order), strict=True))
+
+    def _boot(
+        self, host: Host, image: Path, archives: mirrors.Mirrors, hints: hosts.RootHints
+    ) -> None:
+        if not hosts.is_on(self.layout, host):
+            self.report(f"{host.name}: booting Debian {host.debian}")
+        hosts.create(self.layout, host, image, archives, hints)
+        hosts.start(self.layout, host)
+
+    def _discard(self, host: Host) -> None:
+        hosts.cut(self.layout, host)
+        hosts.discard(self.layout, host.name)
+
+    def _each(self, members: Sequence[Host], work: Callable[[Host], None]) -> None:
+        with ThreadPoolExecutor(max_workers=max(1, len(members))) as pool:
+            for future in [pool.submit(work, host) for host in members]:
+                future.result()
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        with locked(
+            self.layout.lock_file,
+            lambda: self.report("waiting for another `mailfleet lab` command to finish"),
+        ):
+            yield
+
+    def _refuse_inside(self, verb: str) -> None:
+        if os.environ.get(processes.MARKER):
+            raise LabError(
+                f"`mailfleet lab {verb}` was called from inside a lab.",
+                "Leave the lab's shell (`exit`) and run it on the machine itself.",
+            )
+
+
+def _check_addresses(members: Sequence[Host]) -> None:
+    reserved = set(WORLD_ADDRESSES)
+    for host in members:
+        for address in host.addresses:
+            if address in reserved or address == network.gateway_of(address):
+                raise LabError(
+                    f"{host.name}: {address} is an address of the lab itself.",
+                    f"Give the host another address than {address} in inventories/{host.region}.py.",
+                )

@@ -1,0 +1,138 @@
+"""What the lab needs of the machine, in one place, and how to get it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from mailfleet.lab.errors import LabError
+from mailfleet.lab.processes import PATH
+
+# Debian package to a program of it that the lab runs.
+PACKAGES = {
+    "systemd-container": "systemd-nspawn",
+    "mmdebstrap": "mmdebstrap",
+    "debian-archive-keyring": "/usr/share/keyrings/debian-archive-keyring.gpg",
+    "iproute2": "ip",
+    "util-linux": "nsenter",
+    "openssh-client": "ssh",
+    "knot": "knotd",
+    "knot-dnsutils": "kdig",
+    "pebble": "pebble",
+    "ca-certificates": "/etc/ssl/certs/ca-certificates.crt",
+}
+
+
+@dataclass(frozen=True)
+class Requirement:
+    """Something that is missing: what, and what to do about it.
+
+    `essential` says that no package mends it: this machine cannot run the lab as it is.
+    """
+
+    what: str
+    remedy: str
+    essential: bool = False
+    package: str | None = None
+
+
+def missing() -> list[Requirement]:
+    """Everything that is missing here; empty when the lab can run."""
+    if not sys.platform.startswith("linux"):
+        return [Requirement("This is not Linux.", "Run the lab on a Linux machine.", True)]
+    found = []
+    if os.geteuid() != 0:
+        found.append(
+            Requirement(
+                f"Not root (effective user id {os.geteuid()}).", "Run it as root: sudo …", True
+            )
+        )
+    elif not _namespaces():
+        found.append(
+            Requirement(
+                "Network or mount namespaces are not allowed here (unshare --net --mount failed).",
+                "Run it on a machine or virtual machine, or in a container with all privileges.",
+                True,
+            )
+        )
+    if "overlay" not in Path("/proc/filesystems").read_text().split() and not _modprobe("overlay"):
+        found.append(Requirement("The kernel has no overlayfs.", "modprobe overlay", True))
+    if not Path("/proc/net/if_inet6").exists():
+        found.append(
+            Requirement("IPv6 is switched off in the kernel.", "Boot without ipv6.disable=1.", True)
+        )
+    for package, program in PACKAGES.items():
+        if not _there(program):
+            found.append(
+                Requirement(
+                    f"{Path(program).name} is missing (Debian package {package}).",
+                    f"apt-get install {package}",
+                    package=package,
+                )
+            )
+    return found
+
+
+def require() -> None:
+    """Raise LabError with everything that is missing at once."""
+    found = missing()
+    if not found:
+        return
+    packages = [item.package for item in found if item.package]
+    remedies = [f"{item.what} {item.remedy}" for item in found if not item.package]
+    if packages:
+        remedies.append(
+            f"`mailfleet lab install` (or: apt-get install {' '.join(packages)}) gets the packages."
+        )
+    raise LabError(
+        "The lab cannot run here: " + " ".join(item.what for item in found), "\n".join(remedies)
+    )
+
+
+def install() -> tuple[str, ...]:
+    """Install the Debian packages that are missing; returns which. Raises LabError."""
+    packages = tuple(item.package for item in missing() if item.package)
+    if not packages:
+        return ()
+    if os.geteuid() != 0:
+        raise LabError("Installing packages needs root.", "Run it as root: sudo …")
+    env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
+    options = ["-o", "DPkg::Lock::Timeout=300", "-o", "Dpkg::Use-Pty=0"]
+    for argv in (
+        ["apt-get", *options, "update"],
+        ["apt-get", *options, "install", "--yes", "--no-install-recommends", *packages],
+    ):
+        try:
+            result = subprocess.run(argv, env=env, capture_output=True, text=True, check=False)
+        except FileNotFoundError as error:
+            raise LabError(
+                "There is no apt-get here.",
+                f"Install these by hand (Debian's names): {', '.join(packages)}.",
+            ) from error
+        if result.returncode:
+            tail = "\n".join((result.stdout + result.stderr).splitlines()[-5:])
+            raise LabError(f"`{' '.join(argv)}` failed:\n{tail}", "Mend this machine's apt first.")
+    return packages
+
+
+def _there(program: str) -> bool:
+    if program.startswith("/"):
+        return Path(program).exists()
+    return shutil.which(program, path=PATH) is not None
+
+
+def _namespaces() -> bool:
+    if shutil.which("unshare") is None:
+        return True  # reported as a missing package instead
+    argv = ["unshare", "--net", "--mount", "true"]
+    return subprocess.run(argv, check=False, capture_output=True).returncode == 0
+
+
+def _modprobe(module: str) -> bool:
+    if shutil.which("modprobe") is None:
+        return False
+    return subprocess.run(["modprobe", module], check=False, capture_output=True).returncode == 0
