@@ -15,8 +15,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-from pyinfra import context
-
 VARIABLE = "MAILFLEET_CHANGES"
 Kind = Literal["package", "file", "service", "command"]
 
@@ -42,6 +40,8 @@ def announce(kind: Kind, subject: str, action: str, lines: Sequence[str] = ()) -
     target = os.environ.get(VARIABLE)
     if not target:
         return
+    from pyinfra import context  # noqa: PLC0415 - only within pyinfra; the CLI reads this module
+
     change = Change(context.host.name, kind, subject, action, tuple(lines))
     with Path(target).open("a") as stream:
         stream.write(json.dumps(asdict(change)) + "\n")

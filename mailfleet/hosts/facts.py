@@ -190,3 +190,18 @@ class OsRelease(FactBase[tuple[str, str] | None]):
     def process(self, output: list[str]) -> tuple[str, str] | None:
         name, _, version = output[0].partition(" ")
         return name, version
+
+
+class FailedUnits(FactBase[list[str] | None]):
+    """The systemd units in state failed."""
+
+    def command(self) -> str:
+        return (
+            "echo mailfleet-units; "
+            "systemctl list-units --state=failed --plain --no-legend --no-pager"
+        )
+
+    def process(self, output: list[str]) -> list[str] | None:
+        if output[0] != "mailfleet-units":
+            return None
+        return [line.split()[0] for line in output[1:] if line.strip()]

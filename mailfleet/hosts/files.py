@@ -8,6 +8,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
+# Its presence on a host says that a whole deploy went through, so that it may be in service.
+DEPLOYED = "/var/lib/mailfleet/deployed"
+
 # What may stand in a path: it is put into shell commands and into `stat` output.
 _PATH = re.compile(r"/[A-Za-z0-9._+@:=-][A-Za-z0-9._+@:=/-]*")
 _MODE = re.compile(r"[0-7]{3,4}")

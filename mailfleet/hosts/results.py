@@ -36,6 +36,7 @@ class HostResult:
     """One host after a run; in a dry run "changed" means that it would change.
 
     `operation`, `output` and `remedy` say what failed, the last lines it printed and what to do.
+    `notes` is what operations wanted the operator to know.
     """
 
     name: str
@@ -45,6 +46,7 @@ class HostResult:
     remedy: str = ""
     changes: tuple[Change, ...] = ()
     operations: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -84,6 +86,7 @@ class Log:
     connected: set[str] = field(default_factory=set)
     failed: dict[str, str] = field(default_factory=dict)
     output: dict[str, list[str]] = field(default_factory=dict)
+    notes: dict[str, list[str]] = field(default_factory=dict)
     error: list[str] = field(default_factory=list)
     _stage: str = ""
     _operation: str = ""
@@ -113,8 +116,14 @@ class Log:
             self.error.append(header)
         else:
             self._stage, self._operation = header, ""
-        kept = {h for h in self.output if h in self.failed or h not in self.connected}
-        self.output = {host: self.output[host] for host in kept}
+        for host in list(self.output):
+            if host in self.connected and host not in self.failed:
+                self._note(host)
+
+    def _note(self, host: str) -> None:
+        """What was said without a failure are notes; a failing command is shown by its output."""
+        notes = self.notes.setdefault(host, [])
+        notes += [line for line in self.output.pop(host, ()) if line not in notes]
 
     def _host_line(self, host: str, text: str) -> None:
         if host in self.failed:
@@ -124,6 +133,7 @@ class Log:
             self.listener(Event(host, "", "connected"))
         elif self._stage == "operation" and text in ("Success", "No changes"):
             what: Literal["changed", "unchanged"] = "changed" if text == "Success" else "unchanged"
+            self._note(host)
             self.listener(Event(host, self._operation, what))
         elif text.startswith("Error: "):
             self.failed[host] = self._operation or "preparation"
@@ -187,4 +197,5 @@ def _host(
     else:
         done = [o["name"] for o in operations if name in o["success"]]
     status: Status = "changed" if done else "unchanged"
-    return HostResult(name, status, changes=changes, operations=tuple(done))
+    notes = tuple(log.notes.get(name, ()))
+    return HostResult(name, status, changes=changes, operations=tuple(done), notes=notes)

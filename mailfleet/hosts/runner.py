@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from queue import Queue
 from typing import Any
 
 from mailfleet.hosts import changes
@@ -46,16 +47,11 @@ class Job:
 
 
 class _Process:
-    """One pyinfra at work: its log is followed, its standard output kept in a file."""
+    """One pyinfra at work: its log goes line by line into a queue, its answer into a file."""
 
     def __init__(
-        self,
-        words: Sequence[str],
-        directory: Path,
-        scratch: Path,
-        listener: Callable[[Event], None],
+        self, words: Sequence[str], directory: Path, scratch: Path, lines: Queue[_Line]
     ) -> None:
-        self.log = Log(listener)
         self.announced = scratch / "changes"
         self.announced.touch()
         self._answer = scratch / "stdout"
@@ -76,27 +72,26 @@ class _Process:
                 text=True,
                 errors="replace",
             )
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
+        threading.Thread(target=self._read, args=(lines,), daemon=True).start()
 
-    def _read(self) -> None:
+    def _read(self, lines: Queue[_Line]) -> None:
         if self.process.stderr is not None:
             for line in self.process.stderr:
-                self.log.line(line)
+                lines.put((self, line))
+        lines.put((self, None))
 
-    def wait(self) -> str:
-        """Wait for its end, open to interrupts; what it wrote to standard output."""
-        while self._reader.is_alive():
-            self._reader.join(0.2)
+    def ended(self) -> None:
+        """Its log has ended: so has it, or it will at once."""
         self.process.wait()
         self.seconds = time.monotonic() - self._begin
+
+    def answer(self) -> str:
+        """What it wrote to standard output."""
         return self._answer.read_text(errors="replace")
 
-    def result(self, job: Job) -> Result:
-        """What became of a job."""
-        text = self.wait()
-        found = changes.read(self.announced)
-        return conclude(job.hosts, text, self.log, found, dry=job.dry, seconds=self.seconds)
+
+# A line of a process's log, or None at its end.
+_Line = tuple[_Process, str | None]
 
 
 def arguments(job: Job) -> list[str]:
@@ -127,13 +122,24 @@ def run(
 ) -> tuple[Result, ...]:
     """Run jobs side by side in the fleet directory; a result for each, in their order.
 
-    `listener` is called, one call at a time, with what happens. KeyboardInterrupt (SIGINT, and
+    `listener` is called with what happens. KeyboardInterrupt (SIGINT, and
     SIGTERM and SIGHUP in the main thread) stops every pyinfra before it is raised again. Raises
     RunnerError before anything is started.
     """
     words = [arguments(job) for job in jobs]
-    with _started(words, directory, listener) as processes:
-        return tuple(each.result(job) for each, job in zip(processes, jobs, strict=True))
+    logs = [Log(listener or _ignore) for _ in jobs]
+    with _finished(words, directory, logs) as processes:
+        return tuple(
+            conclude(
+                job.hosts,
+                process.answer(),
+                log,
+                changes.read(process.announced),
+                dry=job.dry,
+                seconds=process.seconds,
+            )
+            for job, process, log in zip(jobs, processes, logs, strict=True)
+        )
 
 
 def read_fact(
@@ -149,40 +155,49 @@ def read_fact(
     """
     extra = [f"{name}={value}" for name, value in given.items()]
     words = [*_whom(inventory, hosts, False), "fact", fact, *extra]
-    with _started([words], directory, None) as (process,):
-        text = process.wait()
-        if not process.log.connected:
+    log = Log(_ignore)
+    with _finished([words], directory, [log]) as (process,):
+        if not log.connected:
             return {}
         try:
-            (values,) = json.loads(text).values()
+            (values,) = json.loads(process.answer()).values()
         except ValueError as error:
-            reason = "\n".join(process.log.error) or "pyinfra stopped without an answer"
+            reason = "\n".join(log.error) or "pyinfra stopped without an answer"
             raise RunnerError(f"Could not read {fact}: {reason}") from error
-        return {name: values[name] for name in hosts if name in process.log.connected}
+        return {name: values[name] for name in hosts if name in log.connected}
 
 
 @contextmanager
-def _started(
-    lines: Sequence[Sequence[str]], directory: Path, listener: Callable[[Event], None] | None
+def _finished(
+    commands: Sequence[Sequence[str]], directory: Path, logs: Sequence[Log]
 ) -> Iterator[list[_Process]]:
-    """A pyinfra for each line of arguments; none of them outlives the block."""
-    lock = threading.Lock()
+    """Run a pyinfra for each command side by side to their ends; none outlives the block.
 
-    def tell(event: Event) -> None:
-        if listener is not None:
-            with lock:
-                listener(event)
-
+    The logs are read here, in the caller's thread, so that whatever a listener raises stops them.
+    """
+    lines: Queue[_Line] = Queue()
     processes: list[_Process] = []
     with tempfile.TemporaryDirectory(prefix="mailfleet-") as scratch, _signals_as_interrupt():
         try:
-            for number, words in enumerate(lines):
+            for number, words in enumerate(commands):
                 own = Path(scratch) / str(number)
                 own.mkdir()
-                processes.append(_Process(words, directory, own, tell))
+                processes.append(_Process(words, directory, own, lines))
+            following = dict(zip(processes, logs, strict=True))
+            while following:
+                process, line = lines.get()
+                if line is None:
+                    process.ended()
+                    del following[process]
+                else:
+                    following[process].line(line)
             yield processes
         finally:
             _stop([each.process for each in processes])
+
+
+def _ignore(event: Event) -> None:
+    """The listener of those who do not listen."""
 
 
 @contextmanager

@@ -12,11 +12,8 @@ from mailfleet.fleet.load import fleet_directory, load
 from mailfleet.fleet.model import Fleet, Host
 from mailfleet.hosts import operations, roles
 from mailfleet.hosts.facts import OsRelease
-from mailfleet.hosts.files import File
+from mailfleet.hosts.files import DEPLOYED, File
 from mailfleet.hosts.render import RenderError
-
-# Its presence says that the host has been through a whole deploy, so that it may be in service.
-DEPLOYED = "/var/lib/mailfleet/deployed"
 
 
 class SiteError(PyinfraError):
