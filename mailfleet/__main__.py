@@ -1,0 +1,5 @@
+"""`python -m mailfleet` is `mailfleet`."""
+
+from mailfleet.cli.main import main
+
+main()

@@ -1,0 +1,265 @@
+"""The steps of the demo, in the order in which an operator would go."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from datetime import date, timedelta
+from functools import partial
+from uuid import uuid4
+
+from mailfleet.fleet.model import Host, Role
+from mailfleet.lab.demo.story import Say, Step, expect, wait_for
+from mailfleet.lab.demo.tools import SERVERS, Stage
+from mailfleet.lab.mail import Job, Try, compose, eicar, gtube
+from mailfleet.lab.providers.catalogue import PROVIDERS
+from mailfleet.lab.providers.records import Message
+from mailfleet.lab.providers.store import messages
+from mailfleet.warmup.transports import transports
+
+# Day of the warm-up to how long before today it was.
+DAYS = {1: timedelta(days=29), 9: timedelta(days=21), 30: timedelta(days=0)}
+# What main.cf must hold for caps of 200, 800 and 20,000 a day, by hand from the shares of
+# fleet.yml (google 40 %, microsoft 30 %, yahoo 10 %, all others 20 %): ceil(86400 / (cap * share)).
+DELAYS = {
+    1: {"warm-google": "1080s", "warm-microsoft": "1440s", "warm-yahoo": "4320s", "warm": "2160s"},
+    9: {"warm-google": "270s", "warm-microsoft": "360s", "warm-yahoo": "1080s", "warm": "540s"},
+    30: {"warm-google": "11s", "warm-microsoft": "15s", "warm-yahoo": "44s", "warm": "22s"},
+}
+
+
+def steps(stage: Stage, today: date) -> list[Step]:
+    """Everything the demo shows, on the example fleet. `today` is day 30 of the warm-up."""
+    first_day = (today - DAYS[1]).isoformat()
+
+    def lab_up(say: Say) -> Iterator[str]:
+        stage.lab.down()
+        stage.lab.up(stage.fleet)
+        for host in stage.fleet.hosts:
+            yield f"{host.name}: bare Debian {host.debian} at {host.ipv4} and {host.ipv6}"
+
+    def fleet_up(say: Say) -> Iterator[str]:
+        stage.mailfleet(say, "up", "--yes", "--today", first_day)
+        regions = ", ".join(stage.fleet.regions)
+        yield f"hosts, DNS, DKIM keys and day 1 of the warm-up in {regions}"
+
+    return [
+        Step("lab: a sealed internet with bare hosts", lab_up, essential=True),
+        Step("mailfleet up: everything, in the right order", fleet_up, essential=True),
+        Step("DNS, asked of every authoritative address with kdig", lambda say: _dns(stage, say)),
+        Step("certificates, asked of the hosts", lambda say: _certificates(stage)),
+        Step("warm-up: day 1, day 9, day 30", lambda say: _warmup(stage, say, today)),
+        Step("a message from each sender to each provider", lambda say: _messages(stage)),
+        Step("GTUBE and EICAR are refused at SMTP time", lambda say: _filters(stage)),
+        Step("the backup_mx holds mail while the mx is off", lambda say: _backup(stage, say)),
+        Step(
+            "a second deploy and a second DNS plan change nothing", lambda say: _second(stage, say)
+        ),
+    ]
+
+
+def _dns(stage: Stage, say: Say) -> Iterator[str]:
+    fleet = stage.fleet
+    for server in SERVERS:
+        for host in fleet.hosts:
+            expect(
+                stage.kdig(host.name, "A", server) == [str(host.ipv4)],
+                f"A of {host.name} to be {host.ipv4} at {server}",
+                stage.kdig(host.name, "A", server),
+            )
+        for domain in fleet.domains:
+            found = [line.split()[1] for line in stage.kdig(domain.name, "MX", server)]
+            wanted = {f"{h.name}." for h in (*fleet.mx_of(domain), *fleet.backup_mx_of(domain))}
+            expect(set(found) == wanted, f"MX of {domain.name} to be {wanted} at {server}", found)
+    mail = fleet.domains[0].name
+    by_preference = sorted(stage.kdig(mail, "MX"), key=lambda line: int(line.split()[0]))
+    yield f"MX of {mail}: {', '.join(by_preference)} (and the same at {len(SERVERS)} addresses)"
+    for domain in fleet.domains:
+        spf = [text for text in stage.kdig(domain.name, "TXT") if "v=spf1" in text]
+        expect(len(spf) == 1, f"one SPF record at {domain.name}", spf)
+        dmarc = stage.kdig(f"_dmarc.{domain.name}", "TXT")
+        expect(f"p={domain.dmarc.policy}" in "".join(dmarc), f"DMARC of {domain.name}", dmarc)
+    yield f"SPF of {mail}: {spf_of(stage, mail)}; {spf_of(stage, '_spf.' + fleet.general.zone)}"
+    for host in fleet.hosts:
+        for address in host.addresses:
+            names = stage.reverse(str(address))
+            expect(names == [f"{host.name}."], f"PTR of {address} to be {host.name}", names)
+    yield f"PTR = hostname for all {sum(len(h.addresses) for h in fleet.hosts)} addresses"
+    stage.mailfleet(say, "dns", "verify")
+    yield "mailfleet dns verify agrees"
+
+
+def spf_of(stage: Stage, name: str) -> str:
+    """The SPF record at a name, as kdig shows it."""
+    return next((text for text in stage.kdig(name, "TXT") if "v=spf1" in text), "none")
+
+
+def _certificates(stage: Stage) -> Iterator[str]:
+    for host in stage.fleet.hosts:
+        if host.role is Role.SENDER:  # serves nothing to the world but ACME challenges
+            path = f"/etc/mailfleet/tls/{host.name}.pem"
+            command = ["openssl", "x509", "-in", path, "-noout", "-issuer", "-enddate"]
+            said = " ".join(stage.lab.ssh(host.name, command).stdout.split("\n")).strip()
+            expect("Pebble" in said, f"a certificate of pebble on {host.name}", said)
+            yield f"{host.name}: on disk: {said}"
+        else:
+            served = stage.certificate(host)
+            expect("Pebble" in served["issuer"], f"pebble as issuer at {host.name}", served)
+            expect(host.name in served["names"], f"{host.name} in the certificate", served)
+            until = served["not_after"]
+            yield f"{host.name}: served and verified, by {served['issuer']}, until {until}"
+
+
+def _warmup(stage: Stage, say: Say, today: date) -> Iterator[str]:
+    senders = stage.fleet.with_role(Role.SENDER)
+    names = transports(stage.fleet)
+    for day, before in DAYS.items():
+        stage.mailfleet(say, "warmup", "run", "--yes", "--today", (today - before).isoformat())
+        for sender in senders:
+            held = {n: stage.main_cf(sender, f"{n}_transport_rate_delay") for n in names}
+            expect(held == DELAYS[day], f"{DELAYS[day]} in main.cf of {sender.name}", held)
+        shown = ", ".join(f"{name} {delay}" for name, delay in DELAYS[day].items())
+        yield f"day {day}: main.cf of {len(senders)} senders: {shown}"
+    stage.mailfleet(say, "warmup", "status")
+
+
+def _messages(stage: Stage) -> Iterator[str]:
+    mail = {}
+    for sender in stage.fleet.with_role(Role.SENDER):
+        domain = stage.fleet.domains_of(sender)[0].name
+        for provider in PROVIDERS.values():
+            subject = f"demo {uuid4().hex}"
+            message = compose(f"news@{domain}", f"user@{provider.domain}", subject, "Hello.\n")
+            submit = f"/usr/sbin/sendmail -t -f {shlex.quote(f'news@{domain}')}"
+            stage.lab.ssh(sender.name, submit, input=message.decode().replace("\r\n", "\n"))
+            mail[subject] = (sender, provider.name)
+    for subject, (sender, name) in mail.items():
+        found = wait_for(
+            f"the message of {sender.name} at {name}",
+            120,
+            partial(_arrived, stage, name, subject),
+        )
+        yield _judged(sender, name, found)
+
+
+def _arrived(stage: Stage, provider: str, subject: str) -> Message | None:
+    inbox = messages(stage.lab.layout.providers / provider)
+    return next((message for message in inbox if message.subject == subject), None)
+
+
+def _judged(sender: Host, provider: str, message: Message) -> str:
+    verdicts = message.verdicts
+    said = {
+        "SPF": verdicts.spf.result,
+        "DKIM": verdicts.dkim_result,
+        "DMARC": verdicts.dmarc.result,
+        "PTR": verdicts.peer.reverse,
+    }
+    line = f"{sender.name} to {provider}: {' '.join(f'{k}={v}' for k, v in said.items())}"
+    expect(set(said.values()) == {"pass"}, f"all to pass for {sender.name} at {provider}", said)
+    peer = verdicts.peer
+    own = {str(address) for address in sender.addresses}
+    expect(peer.address in own, f"the peer to be one of {own}", peer.address)
+    expect(
+        peer.ptr == peer.helo == sender.name, f"PTR = HELO = {sender.name}", (peer.ptr, peer.helo)
+    )
+    tls = message.tls.version if message.tls else "none"
+    return f"{line}, peer {peer.address} = {peer.ptr}, TLS {tls}"
+
+
+def _world_job(recipient: str, subject: str, body: str) -> Job:
+    """A message to a domain of ours, from the first provider's own address."""
+    provider = next(iter(PROVIDERS.values()))
+    sender = f"friend@{provider.domain}"
+    return Job(
+        sender=sender,
+        recipient=recipient,
+        message=compose(sender, recipient, subject, body),
+        helo=provider.mx,
+        sources=provider.addresses,
+    )
+
+
+def _filters(stage: Stage) -> Iterator[str]:
+    recipient = _recipient(stage)
+    for what, body in (("GTUBE", gtube()), ("EICAR", eicar())):
+        tries = stage.send(_world_job(recipient, f"demo {what}", f"{body}\n")).tries
+        last = tries[-1]
+        expect(
+            last.step == "data" and last.code is not None and last.code // 100 == 5,
+            f"{what} to be refused with 5xx after DATA",
+            _shown(tries),
+        )
+        yield f"{what} at {last.host}: {last.code} {last.reply}"
+    subject = f"demo {uuid4().hex}"
+    sent = stage.send(_world_job(recipient, subject, "An honest message.\n"))
+    expect(sent.accepted, "an honest message to be accepted", _shown(sent.tries))
+    _in_maildir(stage, recipient, subject)
+    yield f"an honest message was accepted and lies in the Maildir of {recipient}"
+
+
+def _backup(stage: Stage, say: Say) -> Iterator[str]:
+    recipient = _recipient(stage)
+    domain = stage.fleet.domain(recipient.partition("@")[2])
+    primaries, backup = stage.fleet.mx_of(domain), stage.fleet.backup_mx_of(domain)[0]
+    for mx in primaries:
+        stage.lab.stop(mx.name)
+    subject = f"demo {uuid4().hex}"
+    sent = stage.send(_world_job(recipient, subject, "Sent while the mx was off.\n"))
+    expect(
+        sent.accepted and sent.tries[-1].host == backup.name,
+        f"{backup.name} to take the message",
+        _shown(sent.tries),
+    )
+    yield f"with {', '.join(mx.name for mx in primaries)} off: {_shown(sent.tries)}"
+    queue = stage.lab.ssh(backup.name, ["postqueue", "-p"]).stdout
+    expect(recipient in queue, f"the message for {recipient} in the queue of {backup.name}", queue)
+    yield f"{backup.name} holds it: {' '.join(queue.splitlines()[1].split())}"
+    for mx in primaries:
+        stage.lab.start(mx.name)
+
+    def flushed() -> bool:
+        # Postfix would try again by itself within minutes (minimal_backoff_time).
+        stage.lab.ssh(backup.name, ["postqueue", "-f"])
+        return _holds(stage, primaries[0], recipient, subject)
+
+    wait_for(f"the message in the Maildir of {recipient} on {primaries[0].name}", 90, flushed)
+    yield f"{primaries[0].name} is back: the message lies in the Maildir of {recipient}"
+
+
+def _second(stage: Stage, say: Say) -> Iterator[str]:
+    lines = stage.mailfleet(say, "deploy", "--yes")
+    expect(any("no changes" in line.lower() for line in lines), "no changes", lines[-1:])
+    yield f"deploy: {lines[-1].strip()}"
+    plan = stage.mailfleet(say, "dns", "plan")
+    expect(any("no changes" in line.lower() for line in plan), "no changes", plan[-1:])
+    yield f"dns plan: {plan[-1].strip()}"
+
+
+def _recipient(stage: Stage) -> str:
+    """A person of the first domain that has one, with a Maildir of our own."""
+    for domain in stage.fleet.domains:
+        for address in stage.fleet.recipients[domain.name]:
+            if domain.destination == "maildir" and not address.startswith(
+                ("abuse@", "postmaster@")
+            ):
+                return address
+    return f"postmaster@{stage.fleet.domains[0].name}"
+
+
+def _holds(stage: Stage, mx: Host, recipient: str, subject: str) -> bool:
+    return stage.grep_maildir(mx, recipient, f"Subject: {subject}")
+
+
+def _in_maildir(stage: Stage, recipient: str, subject: str) -> None:
+    domain = stage.fleet.domain(recipient.partition("@")[2])
+    mx = stage.fleet.mx_of(domain)[0]
+    wait_for(
+        f"the message in the Maildir of {recipient} on {mx.name}",
+        60,
+        lambda: _holds(stage, mx, recipient, subject),
+    )
+
+
+def _shown(tries: tuple[Try, ...]) -> str:
+    return "; ".join(f"{t.host} ({t.address}) {t.code or 'no answer'} {t.reply}" for t in tries)

@@ -1,0 +1,112 @@
+"""What the steps of the demo share: commands on the control machine, and independent clients."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mailfleet.fleet.model import Fleet, Host, IPAddress
+from mailfleet.lab.demo.story import DemoError, Say
+from mailfleet.lab.lab import Lab
+from mailfleet.lab.mail import Job, Transcript
+from mailfleet.lab.world import NAME_SERVERS
+
+# Every authoritative address of the lab, and the one that is asked when one is enough.
+SERVERS = tuple(address for addresses in NAME_SERVERS.values() for address in addresses)
+SERVER = SERVERS[0]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Where the demo plays."""
+
+    lab: Lab
+    fleet: Fleet
+
+    def mailfleet(self, say: Say, *arguments: str) -> list[str]:
+        """Run a mailfleet command on the control machine, showing its output as it comes.
+
+        Raises DemoError when it fails.
+        """
+        say(f"   $ mailfleet {' '.join(arguments)}")
+        return self.stream(say, [sys.executable, "-m", "mailfleet", *arguments])
+
+    def pyinfra(self, say: Say, *arguments: str) -> list[str]:
+        """Run plain pyinfra the same way."""
+        say(f"   $ pyinfra {' '.join(arguments)}")
+        return self.stream(say, [sys.executable, "-m", "pyinfra", *arguments])
+
+    def stream(self, say: Say, argv: Sequence[str]) -> list[str]:
+        """Run a command on the control machine; its lines, which `say` gets at once, indented."""
+        command, environment = self.lab.command(argv)
+        lines = []
+        with subprocess.Popen(
+            command,
+            env=environment,
+            cwd=self.fleet.directory,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        ) as process:
+            for line in process.stdout or ():
+                lines.append(line.rstrip("\n"))
+                say(f"     {lines[-1]}")
+        if process.returncode:
+            raise DemoError(f"exit code {process.returncode} of: {' '.join(argv)}")
+        return lines
+
+    def ask(self, *arguments: str) -> Any:
+        """The JSON that a mailfleet command prints. Raises DemoError when it fails."""
+        done = self.lab.run(
+            [sys.executable, "-m", "mailfleet", *arguments, "--json"],
+            check=False,
+            cwd=self.fleet.directory,
+        )
+        if done.returncode:
+            tail = "\n".join((done.stdout + done.stderr).splitlines()[-5:])
+            raise DemoError(
+                f"exit code {done.returncode} of mailfleet {' '.join(arguments)}\n{tail}"
+            )
+        return json.loads(done.stdout)
+
+    def kdig(self, name: str, kind: str, server: IPAddress = SERVER) -> list[str]:
+        """The answers of one name server, asked by kdig without recursion, sorted."""
+        words = ["kdig", f"@{server}", "+short", "+norec", "+retry=1", name, kind]
+        return sorted(self.lab.run(words).stdout.split("\n")[:-1])
+
+    def reverse(self, address: str) -> list[str]:
+        """The PTR names of an address, asked by kdig."""
+        return self.lab.run(["kdig", f"@{SERVER}", "+short", "-x", address]).stdout.split()
+
+    def certificate(self, host: Host) -> dict[str, Any]:
+        """The certificate a host serves on port 25, verified against the lab's trust store."""
+        words = [sys.executable, "-m", "mailfleet.lab.probe", host.name, str(host.ipv4)]
+        done = self.lab.run(words, check=False)
+        if done.returncode:
+            raise DemoError(done.stderr.strip())
+        found: dict[str, Any] = json.loads(done.stdout)
+        return found
+
+    def send(self, job: Job) -> Transcript:
+        """Send a message from the world, by MX lookup."""
+        words = [sys.executable, "-m", "mailfleet.lab.mail"]
+        return Transcript.model_validate_json(
+            self.lab.run(words, input=job.model_dump_json()).stdout
+        )
+
+    def main_cf(self, host: Host, parameter: str) -> str:
+        """A parameter as Postfix itself reads it on the host."""
+        return self.lab.ssh(host.name, ["postconf", "-h", parameter]).stdout.strip()
+
+    def grep_maildir(self, host: Host, address: str, words: str) -> bool:
+        """Whether a message with these words lies in the address's Maildir on a host."""
+        user, _, domain = address.partition("@")
+        folder = Path("/var/mail/vhosts") / domain / user
+        command = ["grep", "-rqsF", "--", words, f"{folder}/new", f"{folder}/cur"]
+        return self.lab.ssh(host.name, command, check=False).returncode == 0
