@@ -1,0 +1,143 @@
+"""`mailfleet deploy`: show, ask, change, look."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from mailfleet.cli.common import (
+    FAILED,
+    UNREACHABLE,
+    USAGE,
+    Failure,
+    emit,
+    fleet_option,
+    json_option,
+    refuse_outside_lab,
+)
+from mailfleet.fleet.model import Fleet, Host
+from mailfleet.hosts import describe
+from mailfleet.hosts.apply import carry_out, dry_run
+from mailfleet.hosts.plan import Plan, SelectionError, Wave, plan, select, waves
+from mailfleet.hosts.results import Event, Result
+from mailfleet.hosts.runner import RunnerError
+from mailfleet.hosts.verify import Finding, verify
+
+
+@click.command()
+@click.argument("regions", nargs=-1, metavar="[REGION]...")
+@click.option(
+    "--limit", "limits", multiple=True, metavar="HOST", help="Only this host, or pattern."
+)
+@click.option("--dry", is_flag=True, help="Show what would change, and stop.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@json_option
+@fleet_option
+def deploy(
+    *,
+    fleet: Fleet,
+    regions: tuple[str, ...],
+    limits: tuple[str, ...],
+    dry: bool,
+    yes: bool,
+    as_json: bool,
+) -> int:
+    """Bring the hosts to their roles: all of them, or those of some regions."""
+    try:
+        hosts = select(fleet, regions, limits)
+    except SelectionError as error:
+        raise Failure(str(error), USAGE) from error
+    refuse_outside_lab(fleet)
+    session = Session(fleet, as_json)
+    try:
+        return session.deploy(hosts, dry=dry, yes=yes)
+    except RunnerError as error:
+        raise Failure(str(error), USAGE) from error
+
+
+class Session:
+    """One deploy: people read its steps, machines the one JSON document at its end."""
+
+    def __init__(self, fleet: Fleet, as_json: bool) -> None:
+        self.fleet = fleet
+        self.as_json = as_json
+        self.document: dict[str, Any] = {"plan": None, "waves": [], "findings": []}
+        self._start = time.monotonic()
+
+    def deploy(self, hosts: Sequence[Host], *, dry: bool, yes: bool) -> int:
+        """Plan, confirm, change, verify; the exit code."""
+        self.progress(f"looking at {len(hosts)} hosts")
+        looked = dry_run(self.fleet, hosts, self._listen)
+        if looked.error:
+            raise Failure(looked.error)
+        planned = plan(hosts, looked.hosts)
+        self.document["plan"] = planned
+        self.say(describe.plan_lines(planned))
+        code = UNREACHABLE if planned.unreachable else 0
+        if planned.failed:
+            return self.end(FAILED, "Nothing was changed: not every host could be read.")
+        if dry:
+            return self.end(code, "" if planned.changing else "No changes.")
+        if planned.changing:
+            self._confirm(planned, yes)
+            if not self._carry_out(waves(planned)):
+                return self.end(FAILED, "Stopped; hosts that were not reached yet are unchanged.")
+        reached = [each.host for each in planned.hosts]
+        failed = self._verify(reached) if reached else False
+        return self.end(FAILED if failed else code, "" if planned.changing else "No changes.")
+
+    def _confirm(self, planned: Plan, yes: bool) -> None:
+        if yes:
+            return
+        if not sys.stdin.isatty():
+            raise Failure(
+                f"{len(planned.changing)} hosts would change and nobody is there to be asked: "
+                "give --yes to go on, or --dry to look only",
+                USAGE,
+            )
+        click.confirm(f"Change {len(planned.changing)} hosts?", abort=True, err=True)
+
+    def _carry_out(self, order: Sequence[Wave]) -> bool:
+        for wave, result in carry_out(self.fleet, order, self._listen):
+            self._done(wave, result)
+            if not result.ok:
+                return False
+        return True
+
+    def _done(self, wave: Wave, result: Result) -> None:
+        self.document["waves"].append({"title": wave.title, "result": result})
+        self.say([f"{wave.title} ({result.seconds:.0f} s)", *describe.result_lines(result)])
+
+    def _verify(self, hosts: Sequence[Host]) -> bool:
+        self.progress("verifying over new connections")
+        findings: tuple[Finding, ...] = verify(self.fleet, hosts)
+        self.document["findings"] = findings
+        self.say(describe.finding_lines(findings))
+        return any(finding.verdict == "failed" for finding in findings)
+
+    def _listen(self, event: Event) -> None:
+        line = describe.event_line(event)
+        if line is not None:
+            self.progress(line)
+
+    def progress(self, line: str) -> None:
+        """A line with the seconds since the start, on standard error."""
+        click.echo(f"{time.monotonic() - self._start:6.1f}s  {line}", err=True)
+
+    def say(self, lines: Sequence[str] | Any) -> None:
+        """Lines for people; machines get the document instead."""
+        if not self.as_json:
+            for line in lines:
+                click.echo(line)
+
+    def end(self, code: int, words: str) -> int:
+        """The last word, or the document; the exit code."""
+        if words:
+            self.say([words])
+        if self.as_json:
+            emit({**self.document, "exit_code": code}, True)
+        return code
