@@ -11,23 +11,18 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
 import click
 from pydantic import BaseModel
 
+from mailfleet.fleet.addresses import in_lab
 from mailfleet.fleet.errors import FleetError
 from mailfleet.fleet.load import fleet_directory, load
-from mailfleet.fleet.model import Fleet, IPAddress
+from mailfleet.fleet.model import Fleet
 
 FAILED, USAGE, UNREACHABLE, INTERRUPTED = 1, 2, 3, 130
-
-# Addresses that exist only inside the lab: RFC 5737, RFC 2544 and RFC 3849.
-LAB_NETWORKS = tuple(
-    ip_network(text) for text in ("198.51.100.0/24", "198.18.0.0/15", "2001:db8::/32")
-)
 
 
 class Failure(click.ClickException):
@@ -112,11 +107,6 @@ def show_problems(error: FleetError) -> None:
         click.echo(str(problem), err=True)
 
 
-def in_lab_networks(address: IPAddress) -> bool:
-    """Whether an address exists only inside the lab."""
-    return any(address in network for network in LAB_NETWORKS)
-
-
 def refuse_outside_lab(fleet: Fleet) -> None:
     """Stop before a fleet of documentation addresses meets the real network.
 
@@ -126,7 +116,7 @@ def refuse_outside_lab(fleet: Fleet) -> None:
         return
     for host in fleet.hosts:
         for address in host.addresses:
-            if in_lab_networks(address):
+            if in_lab(address):
                 raise Failure(
                     f"{host.name} has the address {address}, which exists only inside the lab. "
                     "Run this command there: mailfleet lab run -- mailfleet …, or give the hosts "

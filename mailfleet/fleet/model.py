@@ -7,31 +7,24 @@ what is wrong with the files it came from.
 from __future__ import annotations
 
 from enum import StrEnum
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import Field
 
-IPAddress = IPv4Address | IPv6Address
-IPNetwork = IPv4Network | IPv6Network
+from mailfleet.fleet.types import (
+    DmarcPolicy,
+    DomainName,
+    IPAddress,
+    IPNetwork,
+    MailAddress,
+    Model,
+    Percent,
+    SecretRef,
+)
 
-# A domain or host name in lower case ASCII (A-labels, RFC 5890), without the trailing dot.
-DomainName = Annotated[
-    str,
-    StringConstraints(
-        max_length=253,
-        pattern=r"^([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$",
-    ),
-]
-# Where a secret is, never the secret itself.
-SecretRef = Annotated[str, StringConstraints(pattern=r"^(env|file|command):.+$")]
-
-
-class Model(BaseModel):
-    """Frozen, and strict about unknown keys."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+__all__ = ["DomainName", "IPAddress", "IPNetwork", "MailAddress", "Model", "SecretRef"]
 
 
 class Role(StrEnum):
@@ -45,13 +38,13 @@ class Role(StrEnum):
 class Host(Model):
     """One host: one sending address per IP family, and name = HELO = PTR."""
 
-    name: DomainName
-    role: Role
-    region: str
-    ipv4: IPv4Address
-    ipv6: IPv6Address | None = None
-    debian: Literal[12, 13] = 13
-    pool: str | None = None
+    name: DomainName = Field(description="Fully qualified; also its HELO name and its PTR.")
+    role: Role = Field(description="From the group that lists it: senders, mx or backup_mx.")
+    region: str = Field(description="From the name of the inventory file.")
+    ipv4: IPv4Address = Field(description="Its public IPv4 address.")
+    ipv6: IPv6Address | None = Field(default=None, description="Its public IPv6 address.")
+    debian: Literal[12, 13] = Field(default=13, description="Its Debian release.")
+    pool: str | None = Field(default=None, description="A sender's pool.")
 
     @property
     def addresses(self) -> tuple[IPAddress, ...]:
@@ -62,30 +55,40 @@ class Host(Model):
 class General(Model):
     """The `fleet:` section."""
 
-    name: str = Field(description="A short name, shown in plans and reports.")
+    name: str = Field(min_length=1, description="A short name, shown in plans and reports.")
     zone: DomainName = Field(description="The fleet's own zone; every hostname lies in it.")
-    contact: str = Field(description="Where mail for root and postmaster of the hosts goes.")
+    contact: MailAddress = Field(
+        description="Where mail for root and postmaster of the hosts goes."
+    )
     management_networks: tuple[IPNetwork, ...] = Field(
-        description="Networks that may reach SSH; everything else is refused by ufw."
+        min_length=1,
+        description="Networks that may reach SSH; everything else is refused by ufw.",
     )
 
 
 class Acme(Model):
     """The `acme:` section: where certificates come from (RFC 8555, HTTP-01)."""
 
-    directory: str = "https://acme-v02.api.letsencrypt.org/directory"
-    contact: str | None = Field(default=None, description="Account address; default: the contact.")
+    directory: Annotated[str, Field(pattern=r"^https://\S+$", title="an https URL")] = Field(
+        default="https://acme-v02.api.letsencrypt.org/directory",
+        description="URL of the CA's ACME directory.",
+    )
+    contact: MailAddress | None = Field(
+        default=None, description="Address of the ACME account; default: fleet.contact."
+    )
 
 
 class Rfc2136Account(Model):
     """A name server that takes signed updates (RFC 2136, TSIG of RFC 8945)."""
 
     provider: Literal["rfc2136"]
-    server: IPAddress
-    port: int = Field(default=53, ge=1, le=65535)
-    key_name: DomainName
-    algorithm: Literal["hmac-sha256", "hmac-sha384", "hmac-sha512"] = "hmac-sha256"
-    secret: SecretRef
+    server: IPAddress = Field(description="Address of the primary name server.")
+    port: int = Field(default=53, ge=1, le=65535, description="Its TCP port.")
+    key_name: DomainName = Field(description="Name of the TSIG key.")
+    algorithm: Literal["hmac-sha256", "hmac-sha384", "hmac-sha512"] = Field(
+        default="hmac-sha256", description="Algorithm of the TSIG key."
+    )
+    secret: SecretRef = Field(description="The TSIG key in base64, by reference.")
 
 
 class ManualAccount(Model):
@@ -94,14 +97,17 @@ class ManualAccount(Model):
     provider: Literal["manual"]
 
 
+# One model a provider, told apart by `provider`; a new provider is one more member.
 DnsAccount = Annotated[Rfc2136Account | ManualAccount, Field(discriminator="provider")]
 
 
 class Dns(Model):
     """The `dns:` section."""
 
-    ttl: int = Field(default=3600, ge=60, le=86400, description="Seconds.")
-    accounts: dict[str, DnsAccount]
+    ttl: int = Field(
+        default=3600, ge=60, le=86400, description="Time to live of our records, in seconds."
+    )
+    accounts: dict[str, DnsAccount] = Field(description="Accounts at DNS providers, by name.")
     zones: dict[DomainName, str] = Field(
         description="Zone (also reverse zones) to the name of the account that holds it."
     )
@@ -110,9 +116,15 @@ class Dns(Model):
 class Dmarc(Model):
     """DMARC policy of a domain (RFC 7489)."""
 
-    policy: Literal["none", "quarantine", "reject"] = "none"
-    subdomain_policy: Literal["none", "quarantine", "reject"] | None = None
-    rua: tuple[str, ...] = Field(default=(), description="Addresses for aggregate reports.")
+    policy: DmarcPolicy = Field(
+        default="none", description="What receivers should do with mail that fails."
+    )
+    subdomain_policy: DmarcPolicy | None = Field(
+        default=None, description="The same for subdomains; default: the policy."
+    )
+    rua: tuple[MailAddress, ...] = Field(
+        default=(), description="Addresses for aggregate reports, without mailto:."
+    )
 
 
 class Spf(Model):
@@ -121,29 +133,47 @@ class Spf(Model):
     include: tuple[DomainName, ...] = Field(
         default=(), description="Third parties that send for the domain too."
     )
-    all: Literal["-all", "~all", "?all"] = "~all"
+    all: Literal["-all", "~all", "?all"] = Field(
+        default="~all", description="What the record says about everybody else."
+    )
 
 
-class Domain(Model):
+class DomainSettings(Model):
+    """A domain as `domains:` has it: the name is its key."""
+
+    pools: tuple[str, ...] = Field(default=(), description="Pools whose senders sign for it.")
+    mx: tuple[DomainName, ...] | None = Field(
+        default=None, description="Its mx hosts, first preferred; default: every mx host."
+    )
+    backup_mx: tuple[DomainName, ...] | None = Field(
+        default=None, description="Its backup_mx hosts; default: every backup_mx host."
+    )
+    destination: Annotated[
+        str,
+        Field(
+            pattern=r"^(maildir|smtp:(\[[0-9A-Za-z:.-]+\]|[0-9A-Za-z.-]+)(:[0-9]{1,5})?)$",
+            title="maildir, or smtp:HOST[:PORT]",
+        ),
+    ] = Field(
+        default="maildir",
+        description="Where accepted mail goes: maildir (on the mx), or smtp:HOST[:PORT].",
+    )
+    spf: Spf = Field(default=Spf(), description="SPF besides the fleet's own senders.")
+    dmarc: Dmarc = Field(default=Dmarc(), description="DMARC policy and reports.")
+
+
+class Domain(DomainSettings):
     """A mail domain: mail is sent from it and received for it."""
 
     name: DomainName
-    pools: tuple[str, ...] = Field(default=(), description="Pools whose senders sign for it.")
-    mx: tuple[DomainName, ...] | None = Field(default=None, description="Default: every mx host.")
-    backup_mx: tuple[DomainName, ...] | None = Field(
-        default=None, description="Default: every backup_mx host."
-    )
-    destination: str = Field(
-        default="maildir", description="maildir (on the mx), or smtp:HOST[:PORT]."
-    )
-    spf: Spf = Spf()
-    dmarc: Dmarc = Dmarc()
 
 
 class Pool(Model):
     """Senders that share a reputation."""
 
-    schedule: str = Field(description="A schedule's name: built in, or of warmup.schedules.")
+    schedule: str = Field(
+        description="Name of a warm-up schedule: built in, or of warmup.schedules."
+    )
     target: int = Field(ge=1, description="Mails a day and address once it is warm.")
 
 
@@ -151,14 +181,16 @@ class StageSpan(Model):
     """A run of days with one daily cap, as written in `warmup.schedules`."""
 
     cap: int = Field(ge=1, description="Recipients a day and sending address.")
-    days: int = Field(default=1, ge=1)
+    days: int = Field(default=1, ge=1, description="How many days it lasts.")
 
 
 class Warmup(Model):
     """The `warmup:` section."""
 
-    schedules: dict[str, tuple[StageSpan, ...]] = {}
-    shares: dict[Literal["google", "microsoft", "yahoo", "apple"], int] = Field(
+    schedules: dict[str, Annotated[tuple[StageSpan, ...], Field(min_length=1)]] = Field(
+        default={}, description="Schedules of your own, by name: a list of stages."
+    )
+    shares: dict[Literal["google", "microsoft", "yahoo", "apple"], Percent] = Field(
         default={"google": 40, "microsoft": 30, "yahoo": 10},
         description="Percent of the daily cap that may go to a mailbox provider.",
     )
@@ -167,14 +199,16 @@ class Warmup(Model):
 class Spam(Model):
     """SpamAssassin at SMTP time, on every mx and backup_mx."""
 
-    enabled: bool = True
-    reject_score: float = Field(default=10.0, gt=0)
+    enabled: bool = Field(default=True, description="Whether it runs.")
+    reject_score: float = Field(
+        default=10.0, gt=0, le=1000, description="Score from which a message is refused."
+    )
 
 
 class Virus(Model):
     """ClamAV at SMTP time, on every mx and backup_mx."""
 
-    enabled: bool = True
+    enabled: bool = Field(default=True, description="Whether it runs.")
     database: Literal["official", "private"] = Field(
         default="official",
         description="private: only the signature files in clamav/ of the fleet directory.",
@@ -184,8 +218,22 @@ class Virus(Model):
 class Filters(Model):
     """The `filters:` section."""
 
-    spam: Spam = Spam()
-    virus: Virus = Virus()
+    spam: Spam = Field(default=Spam(), description="SpamAssassin.")
+    virus: Virus = Field(default=Virus(), description="ClamAV.")
+
+
+class FleetFile(Model):
+    """What fleet.yml holds."""
+
+    fleet: General = Field(description="Name, zone and contact of the fleet.")
+    acme: Acme = Field(default=Acme(), description="Where certificates come from.")
+    dns: Dns = Field(description="DNS accounts, and which zone is where.")
+    pools: dict[str, Pool] = Field(default={}, description="Pools of senders, by name.")
+    domains: dict[DomainName, DomainSettings] = Field(
+        description="Mail domains, by name: mail is sent from them and received for them."
+    )
+    warmup: Warmup = Field(default=Warmup(), description="Warm-up of new sending addresses.")
+    filters: Filters = Field(default=Filters(), description="Spam and virus filters.")
 
 
 class Fleet(Model):
