@@ -9,13 +9,17 @@ import dataclasses
 import functools
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
 from pydantic import BaseModel
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 from mailfleet.fleet.addresses import in_lab
 from mailfleet.fleet.errors import FleetError
@@ -99,6 +103,21 @@ def emit(value: Any, as_json: bool) -> None:
         click.echo(json.dumps(value, default=_plain, indent=2, ensure_ascii=False))
     else:
         click.echo(str(value))
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Rows under headings: a table on a terminal, aligned plain lines in a pipe."""
+    console = Console(highlight=False)
+    if console.is_terminal:
+        table = Table(*columns, box=box.SIMPLE_HEAD, pad_edge=False)
+        for row in rows:
+            table.add_row(*(Text(cell) for cell in row))
+        console.print(table)
+        return
+    widths = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
+    for row in (columns, *rows):
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        click.echo("  ".join(cells).rstrip())
 
 
 def show_problems(error: FleetError) -> None:

@@ -44,8 +44,10 @@ class Problem:
         return self.severity is Severity.ERROR
 
     def __str__(self) -> str:
-        what = " ".join(part for part in (self.subject, self.field) if part)
-        text = f"{self.place}: {self.severity}: {what}: {self.found}; accepted: {self.accepted}"
+        subject = "" if self.subject == self.file else self.subject
+        what = " ".join(part for part in (subject, self.field) if part)
+        found = f"{what}: {self.found}" if what else self.found
+        text = f"{self.place}: {self.severity}: {found}; accepted: {self.accepted}"
         return f"{text}. {self.hint}" if self.hint else text
 
     def as_json(self) -> dict[str, Any]:
