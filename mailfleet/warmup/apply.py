@@ -46,8 +46,8 @@ def hold_to(plan: HostPlan, service: Service) -> Generator[StringCommand, None, 
         for change in plan.changes:
             changes.announce("file", f"main.cf {change.name}", f"{change.old} -> {change.new}")
         yield StringCommand(script(plan, service), _stdin=plan.state or "")
-    if plan.attention:
-        yield _failure(f"{plan.host}: {plan.reason}; it is held at {plan.cap} a day")
+    if plan.remedy:
+        yield _failure(f"{plan.host}: {plan.reason}; it is held at {plan.cap} a day: {plan.remedy}")
 
 
 def _failure(message: str) -> StringCommand:

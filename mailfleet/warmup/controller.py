@@ -11,7 +11,7 @@ import datetime as dt
 from dataclasses import dataclass
 
 from mailfleet.warmup.schedule import Schedule, cap_on, lowest_cap
-from mailfleet.warmup.state import Action, DamagedState, Entry, Pause, State
+from mailfleet.warmup.state import PATH, Action, DamagedState, Entry, Pause, State
 
 # Two control machines on either side of midnight may differ by a day; more is a clock to repair.
 CLOCK_TOLERANCE = dt.timedelta(days=1)
@@ -39,14 +39,22 @@ class Decision:
     """What holds for a sender today.
 
     `cap` is in recipients a day, 0 while it is paused. `state` is what the host shall remember;
-    None leaves its file alone. `attention` says that a person has to look.
+    None leaves its file alone. A `remedy` means that a person has to look, and says what to do.
     """
 
     cap: int
     action: Action
     reason: str
     state: State | None
-    attention: bool = False
+    remedy: str = ""
+
+
+def begin_anew(host: str) -> str:
+    """The way out when a state cannot be trusted."""
+    return f"see {PATH} there, then begin on a day you trust: mailfleet warmup start {host} --day N"
+
+
+CORRECT_CLOCK = "correct the clock that is wrong, or choose the day with --today"
 
 
 def _entry(
@@ -75,10 +83,12 @@ def decide(plan: Plan, host: str, state: State | DamagedState | None, today: dt.
     if state is None:
         return start(plan, host, today)
     if isinstance(state, DamagedState):
-        return Decision(plan.lowest, "hold", f"the state is damaged: {state}", None, attention=True)
+        return Decision(
+            plan.lowest, "hold", f"the state is damaged: {state}", None, begin_anew(host)
+        )
     if today < state.started:
         reason = f"the state is from the future: it started on {state.started}, today is {today}"
-        return Decision(plan.lowest, "hold", reason, None, attention=True)
+        return Decision(plan.lowest, "hold", reason, None, begin_anew(host))
     if today < state.date:
         return _hold_clock(plan, state, today)
     return _go_on(plan, state, today)
@@ -88,7 +98,8 @@ def _hold_clock(plan: Plan, state: State, today: dt.date) -> Decision:
     """The clock was moved back: stay, or go lower where fleet.yml now says less."""
     cap = 0 if state.pause else min(state.cap, plan.cap_on(state.day))
     reason = f"the clock was moved back: the last run was on {state.date}, today is {today}"
-    return Decision(cap, "hold", reason, None, attention=state.date - today > CLOCK_TOLERANCE)
+    remedy = CORRECT_CLOCK if state.date - today > CLOCK_TOLERANCE else ""
+    return Decision(cap, "hold", reason, None, remedy)
 
 
 def _go_on(plan: Plan, state: State, today: dt.date) -> Decision:

@@ -55,10 +55,10 @@ class Standing(_Value):
 class HostPlan(_Value):
     """Where a sender is, and what a run makes of it.
 
-    `problem` means that nothing can be done there, `attention` that a person has to look although
-    something could. `drift` is where main.cf is not what the state before says, `changes` are
-    made to main.cf, `state` is the new text of warmup.json; None leaves it as it is.
-    `lower_first` is the order of the two, see `mailfleet.warmup.apply`.
+    `problem` means that nothing can be done there; a `remedy`, that something could but a person
+    has to look, and what to do. `drift` is where main.cf is not what the state before says.
+    `changes` are made to main.cf; `state` is the new text of warmup.json, None leaves it as it
+    is. `lower_first` is the order of the two, see `mailfleet.warmup.apply`.
     """
 
     host: str
@@ -67,7 +67,7 @@ class HostPlan(_Value):
     target: int
     today: dt.date
     problem: str | None = None
-    attention: bool = False
+    remedy: str = ""
     running: bool = False
     before: Standing | None = None
     after: Standing | None = None
@@ -111,7 +111,7 @@ def make_plan(fleet: Fleet, host: Host, reading: Reading | None, wish: Wish) -> 
         text = decision.state.dump()
     return empty.model_copy(
         update={
-            "attention": decision.attention,
+            "remedy": decision.remedy,
             "running": reading.running,
             "before": before,
             "after": _standing(decision.state) or before,
@@ -161,7 +161,7 @@ def _clocks_disagree(fleet: Fleet, host: Host, reading: Reading, wish: Wish) -> 
     if isinstance(state, State):
         cap = min(state.cap_in_force, goal.cap_on(state.day))
     reason = f"the clocks disagree: here it is {wish.today}, on the host it is {reading.date}"
-    return Decision(cap, "hold", reason, None, attention=True)
+    return Decision(cap, "hold", reason, None, controller.CORRECT_CLOCK)
 
 
 def _standing(state: State | DamagedState | None) -> Standing | None:

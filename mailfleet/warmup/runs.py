@@ -36,7 +36,7 @@ class Round:
     @property
     def attention(self) -> tuple[HostPlan, ...]:
         """Plans for a person to look at."""
-        return tuple(plan for plan in self.plans if plan.attention or plan.problem)
+        return tuple(plan for plan in self.plans if plan.remedy or plan.problem)
 
 
 class Exchange:
@@ -54,7 +54,7 @@ class Exchange:
 
     def apply(self, shown: Round) -> Round:
         """Carry out the plans that were shown. Raises RunError."""
-        names = {plan.host for plan in shown.plans if plan.problem is None}
+        names = {plan.host for plan in shown.plans if not (plan.problem or plan.nothing_to_do)}
         return self._round("apply", [host for host in self._senders if host.name in names])
 
     def _round(self, step: Literal["look", "apply"], senders: Sequence[Host]) -> Round:

@@ -54,20 +54,20 @@ def test_a_clock_moved_back_holds_the_present_stage():
     decision = decide(PLAN, HOST, before, day(8))
     assert (decision.cap, decision.action, decision.state) == (800, "hold", None)
     assert "the clock was moved back: the last run was on 2026-11-30" in decision.reason
-    assert not decision.attention
-    assert decide(PLAN, HOST, before, day(3)).attention
+    assert not decision.remedy
+    assert decide(PLAN, HOST, before, day(3)).remedy
 
 
 def test_a_state_from_the_future_leads_to_the_lowest_cap():
     state = run(day(20), day(50)).state
     decision = decide(PLAN, HOST, state, day(10))
-    assert (decision.cap, decision.state, decision.attention) == (200, None, True)
+    assert (decision.cap, decision.state, bool(decision.remedy)) == (200, None, True)
     assert "from the future" in decision.reason
 
 
 def test_a_damaged_state_leads_to_the_lowest_cap_and_is_left_for_a_person():
     decision = decide(PLAN, HOST, DamagedState("Invalid JSON"), day(50))
-    assert (decision.cap, decision.state, decision.attention) == (200, None, True)
+    assert (decision.cap, decision.state, bool(decision.remedy)) == (200, None, True)
     assert decision.reason == "the state is damaged: Invalid JSON"
 
 
