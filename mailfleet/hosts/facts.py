@@ -95,7 +95,11 @@ class FileTexts(FactBase[dict[str, str] | None]):
 
 @dataclass(frozen=True)
 class ServiceState:
-    """A systemd unit as it runs. Times are seconds since the epoch."""
+    """A systemd unit as it runs. Times are seconds since the epoch.
+
+    `changed` is when each of the asked files last changed in any way (ctime, which nobody can
+    set back); those that do not exist are missing.
+    """
 
     load: str
     active: str
@@ -103,7 +107,7 @@ class ServiceState:
     needs_daemon_reload: bool
     active_since: int | None
     stamp: str | None
-    watched_changed: int | None
+    changed: dict[str, int]
 
 
 class Service(FactBase[ServiceState | None]):
@@ -112,30 +116,36 @@ class Service(FactBase[ServiceState | None]):
     def command(self, unit: str, paths: Sequence[str]) -> str:
         if not _UNIT.fullmatch(unit):
             raise ValueError(f"{unit!r} is not the name of a systemd unit")
-        newest = f"stat -c 'changed %Z' -- {quoted(paths)} 2>/dev/null; " if paths else ""
+        times = f"stat -c 'changed %Z %n' -- {quoted(paths)} 2>/dev/null; " if paths else ""
         return (
             "LC_ALL=C; export LC_ALL; echo mailfleet-service; "
             "systemctl show --timestamp=unix --property=LoadState --property=ActiveState "
-            "--property=UnitFileState --property=NeedDaemonReload "
+            "--property=UnitFileState --property=NeedDaemonReload --property=FragmentPath "
             f"--property=ActiveEnterTimestamp -- {unit} || exit 1; "
-            f"{newest}echo stamp $(cat {RUN}/{unit}.digest 2>/dev/null); true"
+            f"own=/etc/systemd/system/{unit}; "
+            'if [ -f "$own" ] && [ ! -L "$own" ]; then echo "own $own"; fi; '
+            f"{times}echo stamp $(cat {RUN}/{unit}.digest 2>/dev/null); true"
         )
 
     def process(self, output: list[str]) -> ServiceState | None:
         if output[0] != "mailfleet-service":
             return None
         shown = dict(line.split("=", 1) for line in output[1:] if "=" in line)
-        changed = [int(line.split()[1]) for line in output if line.startswith("changed ")]
+        times = [line.split(" ", 2)[1:] for line in output if line.startswith("changed ")]
         stamps = [line.split(maxsplit=1)[1:] for line in output if line.startswith("stamp")]
         since = shown.get("ActiveEnterTimestamp", "").removeprefix("@")
+        # A new file that hides Debian's unit or init script is not among systemd's own reasons.
+        hidden = any(
+            line != f"own {shown.get('FragmentPath')}" for line in output if line.startswith("own ")
+        )
         return ServiceState(
             load=shown.get("LoadState", ""),
             active=shown.get("ActiveState", ""),
             enabled=shown.get("UnitFileState", ""),
-            needs_daemon_reload=shown.get("NeedDaemonReload") == "yes",
+            needs_daemon_reload=shown.get("NeedDaemonReload") == "yes" or hidden,
             active_since=int(since) if since.isdigit() and since != "0" else None,
             stamp=stamps[-1][0].strip() if stamps and stamps[-1] else None,
-            watched_changed=max(changed, default=None),
+            changed={path: int(seconds) for seconds, path in times},
         )
 
 
