@@ -13,9 +13,11 @@ from dataclasses import dataclass
 from ipaddress import ip_network
 
 from pyinfra import context, logger
-from pyinfra.api import FactBase, StringCommand, operation
+from pyinfra.api.command import StringCommand
 from pyinfra.api.deploy import deploy
 from pyinfra.api.exceptions import ConnectError
+from pyinfra.api.facts import FactBase
+from pyinfra.api.operation import operation
 
 from mailfleet.fleet.model import Fleet, Host
 from mailfleet.hosts import changes, operations, roles
@@ -199,7 +201,7 @@ def ufw(wanted: tuple[Rule, ...]) -> Generator[StringCommand, None, None]:
         rule.source or "the world" for rule in wanted if rule.port == wanted[0].port
     )
     yield StringCommand(
-        f"{SCRIPT} rollback >/dev/null\ncat >&2\nexit 1",
+        f"{SCRIPT} rollback >/dev/null; cat >&2; exit 1",
         _stdin=(
             "the new firewall rules would have cut this control machine off "
             f"(a new SSH connection failed: {problem}), so the rules from before are back. "
