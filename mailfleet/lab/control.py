@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import os
 import pwd
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mailfleet.lab import keys
 from mailfleet.lab.files import write
 from mailfleet.lab.layout import Layout
-from mailfleet.lab.processes import MARKER, enter
+from mailfleet.lab.processes import MARKER, PATH, enter
 from mailfleet.lab.world import NAME_SERVERS
 
 BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
@@ -88,6 +89,8 @@ def environment(lab: Layout, base: Mapping[str, str] | None = None) -> dict[str,
     for name in _DROPPED:
         env.pop(name, None)
         env.pop(name.upper(), None)
+    # This installation's own mailfleet, pyinfra and Python, whether its directory is in PATH or not.
+    env["PATH"] = f"{Path(sys.executable).parent}:{env.get('PATH', '')}:{PATH}"
     env.update({name: str(lab.home / "ca-certificates.crt") for name in _BUNDLE_VARIABLES})
     env.update(
         {

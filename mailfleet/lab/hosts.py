@@ -27,6 +27,7 @@ from mailfleet.lab.processes import (
     end,
     init_of,
     log_tail,
+    runs,
     service,
     spawn,
 )
@@ -135,7 +136,12 @@ def start(lab: Layout, host: Host) -> None:
         _mount(lab, host)
         _boot(lab, host)
     up = wait_for_port(
-        lab, host.ipv4, 22, timeout=PATIENCE, banner=True, lives=lambda: is_on(lab, host)
+        lab,
+        host.ipv4,
+        22,
+        timeout=PATIENCE,
+        banner=True,
+        lives=lambda: runs(lab, f"host:{host.name}"),
     )
     if not up:
         raise LabError(

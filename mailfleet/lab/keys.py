@@ -73,6 +73,9 @@ def issue(lab: Layout, name: str, addresses: Iterable[IPAddress]) -> None:
     alternatives += [x509.IPAddress(ip_address(str(address))) for address in addresses]
     certificate = (
         _builder(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]), ca.subject, key)
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key()), critical=False
+        )
         .add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
@@ -117,6 +120,7 @@ def _builder(
         .subject_name(subject)
         .issuer_name(issuer)
         .public_key(key.public_key())
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .serial_number(x509.random_serial_number())
         # A day of margin for clocks, a year for tests that set one forward.
         .not_valid_before(now - datetime.timedelta(days=1))

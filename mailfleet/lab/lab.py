@@ -9,15 +9,19 @@ import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from mailfleet.fleet.load import load
 from mailfleet.fleet.model import Fleet, Host
 from mailfleet.lab import (
+    acme,
     control,
     hosts,
     images,
     keys,
+    knot,
+    mailboxes,
     mirrors,
     network,
     processes,
@@ -29,6 +33,7 @@ from mailfleet.lab import (
 from mailfleet.lab.errors import LabError
 from mailfleet.lab.files import locked
 from mailfleet.lab.layout import Layout, layout
+from mailfleet.lab.providers.catalogue import PROVIDERS
 from mailfleet.lab.world import WORLD_ADDRESSES
 
 Report = Callable[[str], None]
@@ -48,7 +53,8 @@ class Lab:
     @property
     def services(self) -> tuple[str, ...]:
         """The names of the services beside the hosts."""
-        return (proxy.NAME,)
+        providers = (mailboxes.service_name(name) for name in PROVIDERS)
+        return (proxy.NAME, knot.NAME, acme.NAME, *providers)
 
     # -- the whole
 
@@ -70,16 +76,19 @@ class Lab:
             self.report("package proxy")
             proxy.start(lab, archives)
             keys.ensure(lab)
-            roots = self._images({host.debian for host in record.hosts}, archives)
-            hints = hosts.RootHints("", "", "")
-            control.prepare(lab, "")
+            knot.prepare(lab, record.zones)
+            images = self._images({host.debian for host in record.hosts}, archives)
             for host in fresh:
                 self._discard(host)
-            self._each(
-                record.hosts,
-                lambda host: self._boot(host, roots[host.debian], archives, hints),
-            )
+            anchor = hosts.RootHints(*knot.trust_anchor(lab))
+            for host in record.hosts:
+                hosts.create(lab, host, images[host.debian], archives, anchor)
             hosts.write_control_files(lab, record.hosts)
+            self._together(
+                lambda: self._world(record.zones),
+                *(partial(self._mailbox, name) for name in PROVIDERS),
+                *(partial(self._boot, host) for host in record.hosts),
+            )
             self.report("up")
 
     def down(self, purge: bool = False) -> None:
@@ -114,6 +123,7 @@ class Lab:
     ) -> subprocess.CompletedProcess[str]:
         """Run a command on the control machine and return what it printed.
 
+        The working directory is the fleet's, unless `cwd` says another; `timeout` is in seconds.
         Raises subprocess.CalledProcessError when `check` and it failed, LabError when the lab is
         not up.
         """
@@ -126,7 +136,7 @@ class Lab:
             stdin=subprocess.DEVNULL if input is None else None,
             capture_output=True,
             text=True,
-            cwd=cwd,
+            cwd=cwd or self.record().fleet_directory,
             timeout=timeout,
         )
 
@@ -210,6 +220,17 @@ class Lab:
         state.save(self.layout, new)
         return new
 
+    def _world(self, zones: tuple[str, ...]) -> None:
+        knot.start(self.layout, zones)
+        self.report("name servers are up")
+        acme.start(self.layout)
+        control.prepare(self.layout, acme.roots(self.layout))
+        self.report("certificate authority is up")
+
+    def _mailbox(self, name: str) -> None:
+        mailboxes.start(self.layout, name)
+        self.report(f"mailbox provider {name} is up")
+
     def _images(self, releases: set[int], archives: mirrors.Mirrors) -> dict[int, Path]:
         def build(release: int) -> Path:
             return images.ensure(self.layout, release, archives, hosts.PROXY, self.report)
@@ -218,21 +239,19 @@ class Lab:
         with ThreadPoolExecutor(max_workers=max(1, len(order))) as pool:
             return dict(zip(order, pool.map(build, order), strict=True))
 
-    def _boot(
-        self, host: Host, image: Path, archives: mirrors.Mirrors, hints: hosts.RootHints
-    ) -> None:
-        if not hosts.is_on(self.layout, host):
-            self.report(f"{host.name}: booting Debian {host.debian}")
-        hosts.create(self.layout, host, image, archives, hints)
+    def _boot(self, host: Host) -> None:
         hosts.start(self.layout, host)
+        self.report(f"{host.name} is up (Debian {host.debian})")
 
     def _discard(self, host: Host) -> None:
         hosts.cut(self.layout, host)
         hosts.discard(self.layout, host.name)
 
-    def _each(self, members: Sequence[Host], work: Callable[[Host], None]) -> None:
-        with ThreadPoolExecutor(max_workers=max(1, len(members))) as pool:
-            for future in [pool.submit(work, host) for host in members]:
+    @staticmethod
+    def _together(*work: Callable[[], None]) -> None:
+        """Do everything at once; the first failure is raised once all have ended."""
+        with ThreadPoolExecutor(max_workers=len(work)) as pool:
+            for future in [pool.submit(item) for item in work]:
                 future.result()
 
     @contextmanager
@@ -258,5 +277,5 @@ def _check_addresses(members: Sequence[Host]) -> None:
             if address in reserved or address == network.gateway_of(address):
                 raise LabError(
                     f"{host.name}: {address} is an address of the lab itself.",
-                    f"Give the host another address than {address} in inventories/{host.region}.py.",
+                    f"Give the host another one in inventories/{host.region}.py.",
                 )

@@ -45,7 +45,7 @@ class Mirrors:
 
     def apt_conf(self, proxy: str) -> str:
         """apt.conf(5) of a lab host."""
-        lines = [f'Acquire::http::Proxy "{proxy}";']
+        lines = [f'Acquire::http::Proxy "{proxy}";', 'Acquire::Languages "none";']
         lines += [f'{name} "{value}";' for name, value in self.options]
         return "\n".join(lines) + "\n"
 

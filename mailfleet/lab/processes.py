@@ -78,6 +78,15 @@ def in_namespace(lab: Layout) -> tuple[int, ...]:
     return tuple(sorted(found))
 
 
+def runs(lab: Layout, name: str) -> bool:
+    """Whether a service runs. Looks three times: an exec hides the environment for a moment."""
+    for _ in range(3):
+        if service(lab, name):
+            return True
+        time.sleep(0.05)
+    return False
+
+
 def init_of(lab: Layout, name: str) -> int | None:
     """The pid, seen from here, of the init of a host; None when the host is off."""
     for process in processes(lab):

@@ -10,7 +10,7 @@ from mailfleet.lab.errors import LabError
 from mailfleet.lab.layout import Layout
 from mailfleet.lab.mirrors import Mirrors
 from mailfleet.lab.network import inside, wait_for_port
-from mailfleet.lab.processes import log_tail, service, spawn
+from mailfleet.lab.processes import log_tail, runs, service, spawn
 from mailfleet.lab.world import PACKAGES, PACKAGES_PORT
 
 NAME = "packages"
@@ -31,9 +31,7 @@ def start(lab: Layout, mirrors: Mirrors) -> None:
             if mirrors.proxy and "http_proxy" not in os.environ:
                 env["http_proxy"] = mirrors.proxy
             spawn(lab, NAME, argv, inside=False, env=env, descriptors=(listener.fileno(),))
-    if not wait_for_port(
-        lab, PACKAGES, PACKAGES_PORT, timeout=15, lives=lambda: bool(service(lab, NAME))
-    ):
+    if not wait_for_port(lab, PACKAGES, PACKAGES_PORT, timeout=15, lives=lambda: runs(lab, NAME)):
         raise LabError(f"The package proxy does not start:\n{log_tail(lab, NAME)}")
 
 
