@@ -39,10 +39,10 @@ from mailfleet.hosts.facts import (
     FileTexts,
     Packages,
     Service,
-    ServiceState,
     Succeeds,
 )
-from mailfleet.hosts.files import File, digest
+from mailfleet.hosts.files import File
+from mailfleet.hosts.units import Loaded, start, stop
 
 Commands = Generator[StringCommand, None, None]
 
@@ -105,18 +105,16 @@ def service(
     running state does; without a stamp, a unit that was started after its files last changed is
     taken to run them. So an interrupted run is mended by the next.
     """
-    watches, restarts = tuple(watches), tuple(restarts)
-    paths = sorted({file.path for file in (*watches, *restarts)})
-    state = context.host.get_fact(Service, unit=unit, paths=paths)
+    wanted = Loaded(tuple(watches), tuple(restarts))
+    state = context.host.get_fact(Service, unit=unit, paths=wanted.paths)
     if state is None:
         yield _unread(f"the unit {unit}")
         return
-    stamp = f"{digest(watches)} {digest(restarts)}"
-    actions = _actions(unit, state, stamp, reload) if enabled else _stop(unit, state)
+    actions = start(unit, state, wanted, reload) if enabled else stop(unit, state)
     if not actions:
         return
     changes.announce("service", unit, ", ".join(action.split()[0] for action in actions))
-    yield StringCommand(scripts.apply_service(unit, actions, enabled), _stdin=stamp)
+    yield StringCommand(scripts.apply_service(unit, actions, enabled), _stdin=wanted.stamp)
 
 
 @operation()
@@ -167,38 +165,6 @@ def _same(state: FileState | None, file: File) -> bool:
         and state.mode == int(file.mode, 8)
         and (state.user, state.group) == (file.user, file.group)
     )
-
-
-def _actions(unit: str, state: ServiceState, stamp: str, reload: bool) -> list[str]:
-    """The systemctl calls that bring a unit to run what is on disk; none when it does."""
-    absent = state.load == "not-found"
-    actions = ["daemon-reload"] if absent or state.needs_daemon_reload else []
-    if absent or state.enabled == "disabled":
-        actions.append(f"enable --quiet -- {unit}")
-    if state.active not in ("active", "reloading") or state.needs_daemon_reload:
-        return [*actions, f"restart -- {unit}"]
-    if state.stamp == stamp or (state.stamp is None and _started_after_change(state)):
-        return actions
-    restarts = stamp.partition(" ")[2]
-    gentle = reload and (state.stamp or "").partition(" ")[2] == restarts
-    return [*actions, f"{'reload' if gentle else 'restart'} -- {unit}"]
-
-
-def _stop(unit: str, state: ServiceState) -> list[str]:
-    if state.load in ("not-found", "masked"):
-        return []
-    actions = []
-    if state.enabled not in ("disabled", "static", ""):
-        actions.append(f"disable --quiet -- {unit}")
-    if state.active not in ("inactive", "failed"):
-        actions.append(f"stop -- {unit}")
-    return actions
-
-
-def _started_after_change(state: ServiceState) -> bool:
-    if state.active_since is None:
-        return False
-    return state.watched_changed is None or state.watched_changed < state.active_since
 
 
 def _unread(what: str) -> StringCommand:

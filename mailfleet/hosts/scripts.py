@@ -16,6 +16,7 @@ from pathlib import PurePosixPath
 from mailfleet.hosts.facts import RUN, quoted
 from mailfleet.hosts.files import File
 
+POLICY = "/usr/sbin/policy-rc.d"
 LOCK_SECONDS = 120
 ACTIVE_SECONDS = 15
 
@@ -87,8 +88,10 @@ def install_files(
 def apply_service(unit: str, actions: Sequence[str], running: bool) -> str:
     """Run `systemctl` actions, wait until the unit is as wanted, then keep the stamp (input)."""
     lines = [
-        "drain() { cat >/dev/null; "
-        f"systemctl status --no-pager --full --lines=20 -- {unit} >&2; exit 1; }}",
+        f"drain() {{ cat >/dev/null; systemctl status --no-pager --lines=0 -- {unit} >&2; "
+        f"journalctl --no-pager --quiet --lines=25 --output=cat -u {unit} >&2; exit 1; }}",
+        # Otherwise a unit that failed too often is not even tried.
+        f"systemctl reset-failed -- {unit} 2>/dev/null",
     ]
     lines += [f"systemctl {action} || drain" for action in actions]
     if not running:
@@ -107,16 +110,15 @@ def apply_service(unit: str, actions: Sequence[str], running: bool) -> str:
 def install_packages(names: Sequence[str], debconf: Sequence[str]) -> str:
     """Install packages without starting their services: they are not configured yet.
 
-    `/usr/sbin/policy-rc.d` (invoke-rc.d(8)) says no to every start while apt runs and is removed
+    A policy-rc.d (invoke-rc.d(8)) says no to every start while apt runs and is removed
     afterwards; one that an operator put there is left alone.
     """
-    policy = "/usr/sbin/policy-rc.d"
     lines = [
-        f"if grep -qs mailfleet {policy}; then rm -f {policy}; fi",
-        f"if [ ! -e {policy} ]; then trap 'rm -f {policy}' EXIT; "
+        f"if grep -qs mailfleet {POLICY}; then rm -f {POLICY}; fi",
+        f"if [ ! -e {POLICY} ]; then trap 'rm -f {POLICY}' EXIT; "
         "trap 'exit 143' HUP INT TERM PIPE; "
-        f"printf '#!/bin/sh\\n# mailfleet: packages are being installed\\nexit 101\\n' >{policy} "
-        f"&& chmod 755 {policy} || exit 1; fi",
+        f"printf '#!/bin/sh\\n# mailfleet: packages are being installed\\nexit 101\\n' >{POLICY} "
+        f"&& chmod 755 {POLICY} || exit 1; fi",
     ]
     if not names:
         return lines[0]
