@@ -23,8 +23,8 @@ from mailfleet.cli.common import (
 from mailfleet.fleet.errors import Problem
 from mailfleet.fleet.load import inspect
 from mailfleet.fleet.model import Fleet, Host
-from mailfleet.fleet.schema import fleet_schema
 from mailfleet.fleet.new import write_skeleton
+from mailfleet.fleet.schema import fleet_schema
 from mailfleet.fleet.validate import did_you_mean, words
 
 
