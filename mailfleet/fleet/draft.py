@@ -29,7 +29,8 @@ class Draft:
     """A fleet directory in which anything may be missing or wrong.
 
     `hosts` has every entry of the inventories, with None for one that is no valid `Host`.
-    `in_lab` is whether documentation addresses are real where we are.
+    `in_lab` is whether documentation addresses are real where we are. What is missing is no news
+    where `file_complete` or `hosts_complete` is false: then a part could not be read.
     """
 
     directory: Path
@@ -38,6 +39,8 @@ class Draft:
     hosts: tuple[tuple[Entry, Host | None], ...]
     recipients: Mapping[str, tuple[str, ...]]
     in_lab: bool
+    file_complete: bool = True
+    hosts_complete: bool = True
 
     def declared(self, *where: str) -> tuple[str, ...]:
         """The keys at a place of fleet.yml, also of entries that are wrong in themselves."""

@@ -220,7 +220,7 @@ class _Region:
                     group_name,
                     f"a group with hosts of no role: {words(strangers, 4)}",
                     "hosts in one of the groups senders, mx and backup_mx",
-                    did_you_mean(group_name, GROUPS)
+                    did_you_mean(group_name, GROUPS, 0.8)
                     or "A list that is not a group of hosts starts with an underscore.",
                 )
             )

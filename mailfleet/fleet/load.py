@@ -52,7 +52,9 @@ def inspect(
         in_lab = os.environ.get("MAILFLEET_LAB") == "1"
     source = _read(directory)
     sections, problems = _sections(source)
+    file_complete = not problems
     entries, more = read_inventories(directory)
+    hosts_complete = not any(problem.is_error for problem in more)
     problems += more
     hosts = []
     for entry in entries:
@@ -62,7 +64,16 @@ def inspect(
     declared = source.data.get("domains") if isinstance(source.data, dict) else None
     domains = tuple(declared) if isinstance(declared, dict) else ()
     recipients, more = read_recipients(directory, domains)
-    draft = Draft(directory, source, sections, tuple(hosts), recipients, in_lab)
+    draft = Draft(
+        directory,
+        source,
+        sections,
+        tuple(hosts),
+        recipients,
+        in_lab,
+        file_complete,
+        hosts_complete,
+    )
     if isinstance(source.data, dict):
         problems += [*more, *check(draft)]
     ordered = _ordered(problems)

@@ -77,9 +77,10 @@ class Source:
 
     def line(self, where: Where, key: bool = False) -> int:
         """The line of a value (or its key), or of the nearest thing around it that exists."""
-        lines = self.key_lines if key else self.value_lines
+        if not key and where in self.value_lines:
+            return self.value_lines[where]
         while where:
-            found = lines.get(where) or self.key_lines.get(where) or self.value_lines.get(where)
+            found = self.key_lines.get(where) or self.value_lines.get(where)
             if found:
                 return found
             where = where[:-1]

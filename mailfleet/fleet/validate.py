@@ -35,9 +35,9 @@ class Violation:
     hint: str
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """'Did you mean x?', or nothing where no known word is near."""
-    near = difflib.get_close_matches(word.lower(), list(known), n=1, cutoff=0.6)
+def did_you_mean(word: str, known: Iterable[str], cutoff: float = 0.6) -> str:
+    """'Did you mean x?', or nothing where no known word is near (1 is the same)."""
+    near = difflib.get_close_matches(word.lower(), list(known), n=1, cutoff=cutoff)
     return f"Did you mean {near[0]}?" if near else ""
 
 
@@ -78,7 +78,9 @@ def validate(model: type[M], data: Any) -> tuple[M | None, tuple[Violation, ...]
         places = [_where(detail, data) for detail in details]
         data = deepcopy(data)
         for detail, (where, about_key) in zip(details, places, strict=True):
-            if first:  # what comes later only misses what was left out
+            # What comes later only misses what was left out, and so does a list too short.
+            inside = any(len(p) > len(where) and p[: len(where)] == where for p, _ in places)
+            if first and not (detail["type"] == "too_short" and inside):
                 violation = _violation(schema, detail, where, about_key, original)
                 # A union complains once a member, each time about the same place.
                 violations.setdefault(where, violation)

@@ -79,6 +79,8 @@ def _missing_reverse_zones(draft: Draft) -> Iterator[Problem]:
 
 
 def _idle_zones(draft: Draft) -> Iterator[Problem]:
+    if not (draft.file_complete and draft.hosts_complete):
+        return
     general = draft.sections.fleet
     names = [*draft.declared("domains"), *(entry.name for entry, _ in draft.hosts)]
     names += [general.zone] if general else []

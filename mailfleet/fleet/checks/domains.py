@@ -43,15 +43,18 @@ def _mx(draft: Draft, where: Where, domain: DomainSettings) -> Iterator[Problem]
                     yield draft.in_file(place, f"{name} again", "every host once")
                 continue
             found = f'the unknown host "{name}"'
+            if name not in others and not draft.hosts_complete:
+                continue
             if name in others:
                 found = f"{name}, which has the role {others[name]}"
             accepted = f"hosts of the group {field}: {words(known)}"
             yield draft.in_file(place, found, accepted, did_you_mean(name, known))
-        if role is Role.MX and not (known if listed is None else listed):
-            accepted = "at least one mx: a host in a group mx, or names in mx"
-            hint = "Nobody would take its mail, bounces and DMARC reports included."
-            found = "a domain without an mx"
-            yield draft.in_file((*where, "mx"), found, accepted, hint, key=True)
+    known = tuple(entry.name for entry in draft.entries(Role.MX))
+    if domain.mx == () or (domain.mx is None and not known and draft.hosts_complete):
+        accepted = "at least one mx: a host in a group mx, or names in mx"
+        hint = "Nobody would take its mail, bounces and DMARC reports included."
+        found = "a domain without an mx"
+        yield draft.in_file((*where, "mx"), found, accepted, hint, key=True)
 
 
 def _pools(draft: Draft, where: Where, domain: DomainSettings) -> Iterator[Problem]:

@@ -47,7 +47,11 @@ _PASSWORDS = ("ssh_password", "ssh_key_password", "_sudo_password", "_su_passwor
 
 def check(draft: Draft) -> Iterator[Problem]:
     """Every host by itself, then against the others."""
+    seen = set()
     for entry, host in draft.hosts:
+        if entry.name in seen:
+            continue
+        seen.add(entry.name)
         yield from _name(draft, entry)
         yield from _pool(draft, entry)
         yield from _data(draft, entry)
@@ -56,7 +60,7 @@ def check(draft: Draft) -> Iterator[Problem]:
     yield from _twice(draft)
     yield from _same_address(draft)
     yield from _networks(draft)
-    if not draft.entries(Role.MX):
+    if not draft.entries(Role.MX) and draft.hosts_complete:
         for entry in draft.entries(Role.BACKUP_MX):
             found = "a backup_mx in a fleet without any mx"
             yield draft.in_host(entry, "", found, "at least one host in a group mx")
