@@ -166,15 +166,11 @@ def _destinations(job: Job, resolver: Resolver) -> Iterator[tuple[str, str] | Tr
     domain = job.recipient.rpartition("@")[2].lower()
     ours = {ip_address(source).version for source in job.sources} or {4, 6}
     try:
-        exchangers = [mx.host for mx in resolver.exchangers(domain)] or [domain]
+        hosts = job.hosts or _exchangers(resolver, domain)
     except DnsFailure as failure:
         yield Try(host=domain, address="", step="dns", code=None, reply=str(failure))
         return
-    if exchangers == [""]:
-        reply = f"{domain} takes no mail (null MX, RFC 7505)"
-        yield Try(host=domain, address="", step="dns", code=None, reply=reply)
-        return
-    for host in job.hosts or exchangers:
+    for host in hosts:
         try:
             addresses = resolver.addresses(host, sorted(ours))
             reason = "no address in the families we send from"
@@ -184,6 +180,13 @@ def _destinations(job: Job, resolver: Resolver) -> Iterator[tuple[str, str] | Tr
             yield Try(host=host, address="", step="dns", code=None, reply=f"{host}: {reason}")
         for address in addresses:
             yield host, address
+
+
+def _exchangers(resolver: Resolver, domain: str) -> tuple[str, ...]:
+    hosts = tuple(mx.host for mx in resolver.exchangers(domain))
+    if hosts == ("",):
+        raise DnsFailure(f"{domain} takes no mail (null MX, RFC 7505)")
+    return hosts or (domain,)
 
 
 def _try(job: Job, host: str, address: str) -> Try:

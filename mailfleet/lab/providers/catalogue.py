@@ -7,7 +7,6 @@ the lab tests; the addresses are benchmarking addresses (RFC 2544) that exist on
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
 
@@ -99,8 +98,3 @@ PROVIDERS: dict[str, Provider] = {provider.name: provider for provider in (GOOGL
 def provider_of(domain: str) -> Provider | None:
     """The provider whose users have addresses in that domain, or None."""
     return next((p for p in PROVIDERS.values() if domain.lower() in p.domains), None)
-
-
-def directory_of(lab: Path, name: str) -> Path:
-    """Where the provider of that name keeps its things in the lab whose directory is `lab`."""
-    return lab / "providers" / name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import cache
 from typing import NamedTuple, cast, get_args
@@ -10,6 +11,9 @@ from publicsuffixlist import PublicSuffixList
 
 from mailfleet.lab.providers.records import Dkim, Dmarc, Policy, Spf
 from mailfleet.lab.providers.resolver import DnsFailure, Resolver
+
+# RFC 7489, 6.4: first, in this case, and nothing in front of it.
+_VERSION = re.compile(rb"v[ \t]*=[ \t]*DMARC1[ \t]*(;|$)")
 
 
 class _Record(NamedTuple):
@@ -100,7 +104,7 @@ def _discover(resolver: Resolver, author: str) -> tuple[_Record | None, str]:
         found = [
             text.decode("utf-8", "replace")
             for text in resolver.texts(f"_dmarc.{domain}")
-            if text.split(b";")[0].replace(b" ", b"").replace(b"\t", b"") == b"v=DMARC1"
+            if _VERSION.match(text)
         ]
         if len(found) > 1:
             return None, f"{len(found)} DMARC records at _dmarc.{domain}: none of them counts"

@@ -8,6 +8,7 @@ the other.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from ipaddress import ip_address
 from typing import NamedTuple
 
@@ -97,7 +98,10 @@ class Resolver:
         )
 
     def addresses(self, name: str, families: Iterable[int] = (4, 6)) -> tuple[str, ...]:
-        """The addresses of a host, in the order of `families`. Raises DnsFailure."""
+        """The addresses of a host, in the order of `families`; an address is its own. Raises
+        DnsFailure."""
+        with suppress(ValueError):
+            return (str(ip_address(name)),)
         types = {4: "A", 6: "AAAA"}
         return tuple(
             str(ip_address(rdata.to_text()))

@@ -11,6 +11,7 @@ for those, and the next start removes them.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Iterator
@@ -80,6 +81,18 @@ def message(directory: Path, id: str) -> tuple[Message, bytes]:
         raise KeyError(id)
     record = Message.model_validate_json(path.read_bytes())
     return record, path.with_suffix(".eml").read_bytes()
+
+
+def find(directory: Path, message_id: str) -> Message | None:
+    """The last message with that Message-ID, or None."""
+    for path in sorted(_records(directory), key=lambda path: int(path.stem), reverse=True):
+        content = path.read_bytes()
+        # The id is looked for in the text first: most records need not be parsed.
+        if json.dumps(message_id)[1:-1].encode() in content:
+            record = Message.model_validate_json(content)
+            if record.message_id == message_id:
+                return record
+    return None
 
 
 def attempts(directory: Path) -> list[Attempt]:
