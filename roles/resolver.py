@@ -20,8 +20,10 @@ NEGATIVE_TTL = 60
 _UNBOUND = "/etc/unbound/unbound.conf.d/mailfleet.conf"
 _RESOLV = "/etc/resolv.conf"
 
-# The whole configuration, with the new file in the place of the old one.
+# The whole configuration, with the new file in the place of the old one. Debian's unit makes the
+# trust anchor from /usr/share/dns/root.key when it starts, which it never has on a new host.
 _CHECK = f"""
+/usr/libexec/unbound-helper root_trust_anchor_update
 for part in /etc/unbound/unbound.conf.d/*.conf; do
     [ "$part" = {_UNBOUND} ] || printf 'include: "%s"\\n' "$part"
 done >"$work/unbound.conf"
