@@ -29,11 +29,20 @@ KEY_TABLE = "/etc/opendkim/key.table"
 SIGNING_TABLE = "/etc/opendkim/signing.table"
 
 
-# opendkim reads its configuration and opens the tables, the staged ones in the place of the live.
+# opendkim judges its configuration, with the staged tables in the place of the live ones, but takes
+# any key table: a line that it cannot use, or a key that is not there, shows only with the mail.
 _CHECK = f"""
 sed -e "s#{KEY_TABLE}#$(staged {KEY_TABLE})#" -e "s#{SIGNING_TABLE}#$(staged {SIGNING_TABLE})#" \
     "$(staged {CONFIG})" >"$work/opendkim.conf"
 opendkim -n -x "$work/opendkim.conf"
+sed '/^#/d; /^ *$/d' "$(staged {KEY_TABLE})" | while read -r name value rest; do
+    path=${{value##*:}}
+    case $value in
+        *:*:/*) runuser -u opendkim -- test -s "$path" && [ -z "$rest" ] && continue ;;
+    esac
+    echo "{KEY_TABLE}: $name $value $rest: not DOMAIN:SELECTOR:PATH of a key opendkim can read"
+    exit 1
+done
 """
 
 

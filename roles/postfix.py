@@ -111,8 +111,13 @@ def postfix(fleet: Fleet, host: Host) -> None:
         name="Postfix runs it", unit=unit(host), watches=wanted, restarts=restarts(fleet, host)
     )
     if unit(host) != "postfix.service":
-        # It does nothing but pass `systemctl reload postfix` on to the instance.
-        operations.service(name="Postfix is asked by its plain name", unit="postfix.service")
+        # It does nothing but pass `systemctl reload postfix` on to the instance. Started, not
+        # restarted: the instance would go down with it.
+        operations.run(
+            name="Postfix is asked by its plain name",
+            command="systemctl enable --quiet postfix.service\nsystemctl start postfix.service",
+            unless="systemctl is-enabled postfix.service && systemctl is-active postfix.service",
+        )
 
 
 def _stage(fleet: Fleet, host: Host) -> Mapping[str, str] | None:
@@ -143,4 +148,6 @@ getent passwd {VMAIL} >/dev/null || useradd --uid {VMAIL_ID} --gid {VMAIL_ID} \
 --home-dir {MAILDIRS} --no-create-home --shell /usr/sbin/nologin --comment 'Maildirs' {VMAIL}
 [ "$(id -u {VMAIL}):$(id -g {VMAIL})" = {VMAIL_ID}:{VMAIL_ID} ] || \
 {{ echo 'user {VMAIL} exists with another number than {VMAIL_ID}: give it that one' >&2; exit 1; }}
-install -d -m 0700 -o {VMAIL} -g {VMAIL} {MAILDIRS}"""
+install -d -o {VMAIL} -g {VMAIL} {MAILDIRS}
+# Five digits: without the setgid bit that /var/mail hands down.
+chmod 00700 {MAILDIRS}"""
