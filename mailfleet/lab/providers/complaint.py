@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import time
 from datetime import UTC, datetime
-from email.message import EmailMessage, Message
-from email.mime.multipart import MIMEMultipart
-from email.mime.nonmultipart import MIMENonMultipart
-from email.mime.text import MIMEText
+from email.header import Header
 from email.utils import format_datetime, make_msgid
 
 from mailfleet.lab.mail import Job, Transcript, send
@@ -16,6 +14,7 @@ from mailfleet.lab.providers import records
 from mailfleet.lab.providers.catalogue import Provider
 from mailfleet.lab.providers.resolver import Resolver
 
+CRLF = "\r\n"
 # Seconds before each try: a receiver that greylists or is away for a moment gets its report.
 TRIES = (0, 5, 15, 30, 60, 120, 300)
 
@@ -32,29 +31,37 @@ def feedback_address(message: records.Message) -> str | None:
 
 
 def report(provider: Provider, to: str, message: records.Message, content: bytes) -> bytes:
-    """The report with the whole message in it, CRLF line ends."""
-    mail = MIMEMultipart("report")
-    mail.set_param("report-type", "feedback-report")
-    mail["From"] = f"{provider.title} feedback loop <{provider.complaints_from}>"
-    mail["To"] = to
-    mail["Subject"] = f"FW: {message.subject}".translate({10: 32, 13: 32})
-    mail["Date"] = format_datetime(datetime.now(UTC))
-    mail["Message-ID"] = make_msgid(domain=provider.domain)
-    mail.attach(
-        MIMEText(
-            f"This is an email abuse report for an email message received from IP "
-            f"{message.verdicts.peer.address} on {_date(message.times.data)}.\r\n"
-            f"A user of {provider.title} reported it as spam.\r\n",
-            "plain",
-            "us-ascii",
-        )
+    """The report with the whole message in it, byte for byte; CRLF line ends."""
+    subject = Header(" ".join(f"FW: {message.subject}".split()), "utf-8", maxlinelen=70)
+    # Put together by hand: Python's email package would re-encode an 8-bit original.
+    boundary = f"=_{secrets.token_hex(16)}"
+    head = (
+        f"From: {provider.title} feedback loop <{provider.complaints_from}>\r\n"
+        f"To: {to}\r\n"
+        f"Subject: {subject.encode(linesep=CRLF)}\r\n"
+        f"Date: {format_datetime(datetime.now(UTC))}\r\n"
+        f"Message-ID: {make_msgid(domain=provider.domain)}\r\n"
+        "MIME-Version: 1.0\r\n"
+        "Content-Type: multipart/report; report-type=feedback-report;\r\n"
+        f'\tboundary="{boundary}"\r\n'
+        "\r\n"
+        f"--{boundary}\r\n"
+        "Content-Type: text/plain; charset=us-ascii\r\n"
+        "\r\n"
+        "This is an email abuse report for an email message received from IP\r\n"
+        f"{message.verdicts.peer.address} on {_date(message.times.data)}.\r\n"
+        f"A user of {provider.title} reported it as spam.\r\n"
+        f"--{boundary}\r\n"
+        "Content-Type: message/feedback-report\r\n"
+        "\r\n"
+        f"{_feedback(provider, message)}"
+        f"--{boundary}\r\n"
+        "Content-Type: message/rfc822\r\n"
+        f"Content-Transfer-Encoding: {'7bit' if content.isascii() else '8bit'}\r\n"
+        "Content-Disposition: inline\r\n"
+        "\r\n"
     )
-    mail.attach(_feedback(provider, message))
-    original = MIMENonMultipart("message", "rfc822")
-    original["Content-Disposition"] = "inline"
-    original.set_payload(content.decode("ascii", "surrogateescape"))
-    mail.attach(original)
-    return mail.as_bytes().replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
+    return head.encode("ascii", "replace") + content + f"\r\n--{boundary}--\r\n".encode()
 
 
 async def deliver(job: Job, resolver: Resolver) -> tuple[Transcript, int]:
@@ -82,24 +89,21 @@ def outcome(message: records.Message, transcript: Transcript, tries: int) -> rec
     )
 
 
-def _feedback(provider: Provider, message: records.Message) -> Message:
-    fields = EmailMessage()
-    fields["Feedback-Type"] = "abuse"
-    fields["User-Agent"] = "mailfleet-lab/1"
-    fields["Version"] = "1"
-    fields["Original-Mail-From"] = f"<{message.envelope.sender}>"
-    for recipient in message.envelope.recipients:
-        fields["Original-Rcpt-To"] = f"<{recipient}>"
-    fields["Arrival-Date"] = _date(message.times.data)
-    fields["Reporting-MTA"] = f"dns; {provider.mx}"
-    fields["Source-IP"] = message.verdicts.peer.address
-    fields["Authentication-Results"] = " ".join(message.authentication_results.split())
-    for signature in message.verdicts.dkim:
-        if signature.result == "pass":
-            fields["Reported-Domain"] = signature.domain
-    part = MIMENonMultipart("message", "feedback-report")
-    part.set_payload("".join(f"{name}: {value}\n" for name, value in fields.items()))
-    return part
+def _feedback(provider: Provider, message: records.Message) -> str:
+    """RFC 5965, 3: the machine-readable part."""
+    fields = [
+        ("Feedback-Type", "abuse"),
+        ("User-Agent", "mailfleet-lab/1"),
+        ("Version", "1"),
+        ("Original-Mail-From", f"<{message.envelope.sender}>"),
+        *(("Original-Rcpt-To", f"<{address}>") for address in message.envelope.recipients),
+        ("Arrival-Date", _date(message.times.data)),
+        ("Reporting-MTA", f"dns; {provider.mx}"),
+        ("Source-IP", message.verdicts.peer.address),
+        ("Authentication-Results", message.authentication_results),
+        *(("Reported-Domain", d.domain) for d in message.verdicts.dkim if d.result == "pass"),
+    ]
+    return "".join(f"{name}: {value}\r\n" for name, value in fields) + "\r\n"
 
 
 def _date(seconds: float) -> str:

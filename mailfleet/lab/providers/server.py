@@ -104,22 +104,27 @@ class Service:
         if to is None:
             log.warning("message %s: no DKIM signature passed, nobody to tell", message.id)
             return
-        job = Job(
-            sender=self.provider.complaints_from,
-            recipient=to,
-            message=complaint.report(self.provider, to, message, content),
-            helo=self.provider.mx,
-            sources=self.sources,
-            port=self.delivery_port,
-        )
 
         async def deliver() -> None:
+            job = Job(
+                sender=self.provider.complaints_from,
+                recipient=to,
+                message=complaint.report(self.provider, to, message, content),
+                helo=self.provider.mx,
+                sources=self.sources,
+                port=self.delivery_port,
+            )
             transcript, tries = await complaint.deliver(job, self.resolver)
             self.store.complaint(complaint.outcome(message, transcript, tries))
 
         task = asyncio.create_task(deliver())
         self._complaints.add(task)
-        task.add_done_callback(self._complaints.discard)
+        task.add_done_callback(self._complained)
+
+    def _complained(self, task: asyncio.Task[None]) -> None:
+        self._complaints.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            log.error("a complaint failed", exc_info=task.exception())
 
     def close(self) -> None:
         """Drop what is still being worked on."""
