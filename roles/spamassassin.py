@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import PurePosixPath
 
 from pyinfra.api.deploy import deploy
@@ -22,6 +23,7 @@ CHILDREN = 5
 
 _RULES = "/etc/spamassassin/mailfleet.cf"
 _DEFAULTS = "/etc/default/spamd"
+_SPAMD = "/etc/systemd/system/spamd.service.d/mailfleet.conf"
 _UNIT = "/etc/systemd/system/spamass-milter.service"
 
 # All of the configuration, with the new file in the place of the old one.
@@ -75,26 +77,32 @@ def files(fleet: Fleet, host: Host) -> tuple[File, ...]:
             ),
         ),
         File(_DEFAULTS, render("etc/default/spamd.j2", children=CHILDREN)),
+        File(_SPAMD, render("etc/systemd/system/spamd.service.d/mailfleet.conf.j2")),
         File(
             _UNIT,
             render(
                 "etc/systemd/system/spamass-milter.service.j2",
                 socket=SOCKET,
                 socket_directory=str(PurePosixPath(SOCKET).parent),
-                reject_score=score,
-                ignored=relays(fleet, host),
+                options=_options(score, relays(fleet, host)),
             ),
         ),
     )
 
 
+def _options(score: int, ignored: Sequence[str]) -> str:
+    """Refuse from this score, add headers only (`-m`), pass on what these addresses send."""
+    options = f"-m -r {score}"
+    return f"{options} -i {','.join(ignored)}" if ignored else options
+
+
 @deploy("spamassassin")
 def spamassassin(fleet: Fleet, host: Host) -> None:
     """Settings, then the scanner, then the milter."""
-    rules, defaults, unit = wanted = files(fleet, host)
+    rules, defaults, spamd, unit = wanted = files(fleet, host)
     operations.files(name="Settings of SpamAssassin", files=wanted, validate=_CHECK)
     operations.service(
-        name="spamd runs them", unit="spamd.service", watches=(rules,), restarts=(defaults,)
+        name="spamd runs them", unit="spamd.service", watches=(rules,), restarts=(defaults, spamd)
     )
     operations.service(
         name="Postfix can ask it", unit="spamass-milter.service", restarts=(unit,), reload=False
