@@ -18,7 +18,7 @@ Where = tuple[Step, ...]
 
 # Far more than any fleet needs; a file over it is a mistake (or an alias bomb).
 MAX_DEPTH = 50
-MAX_NODES = 500_000
+MAX_NODES = 100_000
 _PLAIN = {f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "bool", "null")}
 _TIMESTAMP = "tag:yaml.org,2002:timestamp"
 # What PyYAML repeats of the text; an unquoted secret may start with * & or !.

@@ -490,13 +490,6 @@ CASES = [
         "warmup:\n  schedules:\n    four-week: [{cap: 300}]\n",
         warning(YML, "four-week: [", "warmup", "schedules.four-week", "built-in"),
     ),
-    case(
-        "caps over the target",
-        YML,
-        "schedule: four-week\n    target: 20000",
-        "schedule: own\n    target: 150",
-        error(YML, "schedule", "pool news", "schedule", "unknown schedule"),
-    ),
     # hosts
     case(
         "private address",
