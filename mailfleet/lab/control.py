@@ -37,8 +37,12 @@ _DROPPED = (
     "SSL_CERT_DIR",
     "MAILFLEET_LAB_SERVICE",
 )
-# bind SOURCE TARGET … -- COMMAND…; a target that this machine lacks is skipped.
+# bind SOURCE TARGET … -- COMMAND…; a target that this machine lacks is skipped. The disks of hosts
+# are let go, or the mount namespace of a long command would hold them beyond the lab's end.
 _SCRIPT = """
+while read -r source target rest; do
+    case $source in mailfleet-*) umount --lazy "$target" ;; esac
+done < /proc/self/mounts
 while [ "$1" != -- ]; do
     if [ -e "$2" ]; then mount --bind "$1" "$2" || exit 125; fi
     shift 2
@@ -89,7 +93,7 @@ def environment(lab: Layout, base: Mapping[str, str] | None = None) -> dict[str,
     for name in _DROPPED:
         env.pop(name, None)
         env.pop(name.upper(), None)
-    # This installation's own mailfleet, pyinfra and Python, whether its directory is in PATH or not.
+    # This installation's own mailfleet, pyinfra and Python come first.
     env["PATH"] = f"{Path(sys.executable).parent}:{env.get('PATH', '')}:{PATH}"
     env.update({name: str(lab.home / "ca-certificates.crt") for name in _BUNDLE_VARIABLES})
     env.update(

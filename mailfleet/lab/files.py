@@ -56,10 +56,12 @@ class Tree:
 
 
 @contextmanager
-def locked(path: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
+def locked(
+    path: Path, waiting: Callable[[], None] = lambda: None, *, wait: bool = True
+) -> Iterator[None]:
     """Hold an exclusive lock on a file; the kernel drops it when the process dies.
 
-    `waiting` is called once when somebody else holds it.
+    `waiting` is called once when somebody else holds it; without `wait`, BlockingIOError is raised.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -67,6 +69,8 @@ def locked(path: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[N
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            if not wait:
+                raise
             waiting()
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield

@@ -133,6 +133,7 @@ def start(lab: Layout, host: Host) -> None:
     if not place.directory.is_dir():
         raise LabError(f"{host.name} has no disk in this lab.", "Run `mailfleet lab up`.")
     if not is_on(lab, host):
+        cut(lab, host)  # what a killed nspawn may have left running on this disk
         _mount(lab, host)
         _boot(lab, host)
     up = wait_for_port(
@@ -168,13 +169,16 @@ def cut(lab: Layout, host: Host) -> None:
     if supervisors:
         # It ends by itself after its init, and removes what it keeps in /run.
         end(supervisors, timeout=5)
-    _unmount(lab, host)
     cgroups.remove(lab, host.name)
 
 
 def discard(lab: Layout, host_name: str) -> None:
     """Throw a host's disk away. The host must be off."""
     target = lab.hosts / host_name
+    while (target / "root").is_mount():
+        # Lazy: somebody's shell in the directory must not keep a host.
+        umount = ["umount", "--lazy", str(target / "root")]
+        subprocess.run(umount, check=True, capture_output=True)
     if target.is_dir():
         gone = lab.hosts / f".{host_name}.gone"
         shutil.rmtree(gone, ignore_errors=True)
@@ -224,13 +228,6 @@ def _mount(lab: Layout, host: Host) -> None:
             "overlayfs needs a real file system below: set MAILFLEET_LAB_DIR to a directory on"
             " ext4 or xfs (in a container: on a volume).",
         )
-
-
-def _unmount(lab: Layout, host: Host) -> None:
-    root = disk(lab, host).root
-    while root.is_mount():
-        # Lazy: somebody's shell in the directory must not keep a host from going off.
-        subprocess.run(["umount", "--lazy", str(root)], check=True, capture_output=True)
 
 
 def _boot(lab: Layout, host: Host) -> None:

@@ -9,7 +9,8 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 
@@ -44,8 +45,8 @@ rm -rf "$root"/var/lib/apt/lists/* "$root"/var/cache/apt/*.bin
 : > "$root/etc/machine-id"
 rm -f "$root/var/lib/dbus/machine-id"
 chroot "$root" systemctl --quiet enable systemd-networkd.service ssh.service
-# Waits for links that a container does not have; and a lab must not change the machine's clock.
-chroot "$root" systemctl --quiet mask systemd-networkd-wait-online.service systemd-timesyncd.service
+# Waits for links that a container does not have.
+chroot "$root" systemctl --quiet mask systemd-networkd-wait-online.service
 printf 'PermitRootLogin prohibit-password\\nPasswordAuthentication no\\nUseDNS no\\n' \\
     > "$root/etc/ssh/sshd_config.d/lab.conf"
 # No fsync after every unpacked file: a power cut in the lab never reaches the real disk.
@@ -75,13 +76,10 @@ def ensure(
         return path
     codename = CODENAMES[debian]
     lab.images.mkdir(parents=True, exist_ok=True)
-    with locked(
-        lab.images / f".{codename}.lock", lambda: report(f"{codename}: another lab builds")
-    ):
+    with locked(_lock(lab, codename), lambda: report(f"{codename}: another lab builds")):
         if path.is_dir():
             return path
-        for leftover in lab.images.glob(f".{codename}-*.part"):
-            shutil.rmtree(leftover, ignore_errors=True)
+        _remove_parts(lab, codename)
         _prune(lab, codename)
         report(f"building the root of Debian {debian} ({codename})")
         part = Path(tempfile.mkdtemp(prefix=f".{codename}-", suffix=".part", dir=lab.images))
@@ -89,6 +87,27 @@ def ensure(
         _bootstrap(lab, debian, mirrors, proxy, part)
         part.rename(path)
     return path
+
+
+def sweep(lab: Layout) -> None:
+    """Remove what a build that was killed has left, unless another one is at work."""
+    for codename in CODENAMES.values():
+        if any(_parts(lab, codename)):
+            with suppress(BlockingIOError), locked(_lock(lab, codename), wait=False):
+                _remove_parts(lab, codename)
+
+
+def _lock(lab: Layout, codename: str) -> Path:
+    return lab.images / f".{codename}.lock"
+
+
+def _parts(lab: Layout, codename: str) -> Iterator[Path]:
+    return lab.images.glob(f".{codename}-*.part")
+
+
+def _remove_parts(lab: Layout, codename: str) -> None:
+    for leftover in _parts(lab, codename):
+        shutil.rmtree(leftover, ignore_errors=True)
 
 
 def _bootstrap(lab: Layout, debian: int, mirrors: Mirrors, proxy: str, part: Path) -> None:
@@ -102,6 +121,9 @@ def _bootstrap(lab: Layout, debian: int, mirrors: Mirrors, proxy: str, part: Pat
     options = {"Acquire::http::Proxy": proxy, **dict(mirrors.options)}
     argv = [
         *enter(lab),
+        # Its mounts are seen by nobody else, and it ends when `lab up` is killed.
+        *("setpriv", "--pdeathsig", "KILL"),
+        *("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"),
         "mmdebstrap",
         "--mode=root",
         "--variant=minbase",

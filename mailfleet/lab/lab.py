@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import shutil
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -97,7 +96,7 @@ class Lab:
         with self._locked():
             sweep.sweep(self.layout, self.report)
             if purge:
-                shutil.rmtree(self.layout.directory)
+                sweep.purge(self.layout)
 
     @property
     def is_up(self) -> bool:
@@ -256,14 +255,26 @@ class Lab:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
+        self._refuse_foreign_directory()
         with locked(
             self.layout.lock_file,
             lambda: self.report("waiting for another `mailfleet lab` command to finish"),
         ):
             yield
 
+    def _refuse_foreign_directory(self) -> None:
+        directory = self.layout.directory
+        if self.layout.lock_file.exists() or not directory.exists():
+            return
+        if not directory.is_dir() or any(directory.iterdir()):
+            raise LabError(
+                f"{directory} holds something other than a lab.",
+                "Set MAILFLEET_LAB_DIR to a directory that is empty or does not exist.",
+            )
+
     def _refuse_inside(self, verb: str) -> None:
-        if os.environ.get(processes.MARKER):
+        marked = os.environ.get(processes.MARKER)
+        if marked or os.getpid() in processes.in_namespace(self.layout):
             raise LabError(
                 f"`mailfleet lab {verb}` was called from inside a lab.",
                 "Leave the lab's shell (`exit`) and run it on the machine itself.",

@@ -48,7 +48,8 @@ class Layout:
 
     @property
     def lock_file(self) -> Path:
-        return self.directory / ".lock"
+        """Held by whoever changes the lab; also what marks the directory as a lab's."""
+        return self.directory / ".mailfleet-lab"
 
     @property
     def logs(self) -> Path:

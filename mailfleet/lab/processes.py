@@ -29,6 +29,7 @@ class Process:
     """One process as /proc shows it."""
 
     pid: int
+    started: int
     environment: Mapping[str, str]
 
     @property
@@ -45,7 +46,10 @@ def processes(lab: Layout) -> Iterator[Process]:
             continue
         try:
             raw = (entry / "environ").read_bytes()
-            if needle not in raw or _is_zombie(entry):
+            if needle not in raw:
+                continue
+            status = _stat(entry)
+            if status[0] in "ZX":
                 continue
         except OSError:
             continue
@@ -54,12 +58,12 @@ def processes(lab: Layout) -> Iterator[Process]:
             key.decode(errors="replace"): v.decode(errors="replace") for key, _, v in pairs
         }
         if environment.get(MARKER) == lab.id:
-            yield Process(int(entry.name), environment)
+            yield Process(int(entry.name), int(status[19]), environment)
 
 
 def service(lab: Layout, name: str) -> tuple[int, ...]:
     """The pids of one service, oldest first; empty when it does not run."""
-    return tuple(sorted(p.pid for p in processes(lab) if p.service == name))
+    return tuple(p.pid for p in _oldest_first(lab) if p.service == name)
 
 
 def in_namespace(lab: Layout) -> tuple[int, ...]:
@@ -89,7 +93,7 @@ def runs(lab: Layout, name: str) -> bool:
 
 def init_of(lab: Layout, name: str) -> int | None:
     """The pid, seen from here, of the init of a host; None when the host is off."""
-    for process in processes(lab):
+    for process in _oldest_first(lab):
         if process.service == f"init:{name}" and _inner_pid(process.pid) == 1:
             return process.pid
     return None
@@ -157,9 +161,8 @@ def end(pids: Sequence[int], *, kill: bool = False, timeout: float = 10.0) -> No
 def alive(pid: int) -> bool:
     """Whether the process runs; a zombie, which only waits for its parent, does not."""
     _reap(pid)
-    entry = PROC / str(pid)
     try:
-        return not _is_zombie(entry)
+        return _stat(PROC / str(pid))[0] not in "ZX"
     except OSError:
         return False
 
@@ -188,9 +191,14 @@ def _reap(pid: int) -> None:
         return
 
 
-def _is_zombie(entry: Path) -> bool:
-    # The state follows the command name, which is in parentheses and may hold spaces.
-    return (entry / "stat").read_text(errors="replace").rpartition(")")[2].split()[0] in "ZX"
+def _stat(entry: Path) -> list[str]:
+    """The fields of /proc/PID/stat from the third, the state, on (proc_pid_stat(5))."""
+    # They follow the command name, which is in parentheses and may hold spaces.
+    return (entry / "stat").read_text(errors="replace").rpartition(")")[2].split()
+
+
+def _oldest_first(lab: Layout) -> list[Process]:
+    return sorted(processes(lab), key=lambda process: (process.started, process.pid))
 
 
 def _inner_pid(pid: int) -> int:

@@ -11,14 +11,16 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from mailfleet.lab import cgroups, network, processes
+from mailfleet.lab import cgroups, images, network, processes
 from mailfleet.lab.layout import Layout
 
-# What outlives `down` until `--purge`: logs to look at afterwards, and the lock itself.
-_KEPT = {"log", ".lock"}
+# What `down` removes; only these, so that a directory named by mistake loses nothing. The logs
+# outlive it until `--purge`, to look at afterwards.
+_MADE = ("home", "secrets", "hosts", "knot", "providers", "pebble.json", "lab.json")
 
 
 @dataclass(frozen=True)
@@ -52,15 +54,22 @@ def sweep(lab: Layout, report: Callable[[str], None]) -> None:
         report(f"unmounting {mount}")
         subprocess.run(["umount", "--lazy", str(mount)], check=False, capture_output=True)
     cgroups.remove(lab)
-    for leftover in Path("/run/systemd/nspawn/propagate").glob(f"*-{lab.id}"):
+    for leftover in Path("/run/systemd/nspawn").glob(f"*/*-{lab.id}"):
         shutil.rmtree(leftover, ignore_errors=True)
     if network.is_up(lab):
         report(f"removing network namespace {lab.namespace}")
     network.remove(lab)
-    if lab.directory.is_dir():
-        for entry in lab.directory.iterdir():
-            if entry.name not in _KEPT:
-                _delete(entry)
+    for name in _MADE:
+        _delete(lab.directory / name)
+    images.sweep(lab)
+
+
+def purge(lab: Layout) -> None:
+    """After `sweep`: the logs and the directory itself, unless it holds something of others."""
+    _delete(lab.logs)
+    lab.lock_file.unlink(missing_ok=True)
+    with suppress(OSError):
+        lab.directory.rmdir()
 
 
 def _processes(lab: Layout) -> tuple[int, ...]:
@@ -83,4 +92,4 @@ def _delete(entry: Path) -> None:
     if entry.is_dir() and not entry.is_symlink():
         shutil.rmtree(entry)
     else:
-        entry.unlink()
+        entry.unlink(missing_ok=True)
