@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import shlex
+import time
 from collections.abc import Iterator
 from datetime import date, timedelta
-from functools import partial
-from uuid import uuid4
 
 from mailfleet.fleet.model import Host, Role
-from mailfleet.lab.demo.story import Say, Step, expect, wait_for
+from mailfleet.lab import post
+from mailfleet.lab.demo.story import DemoError, Say, Step, expect, wait_for
 from mailfleet.lab.demo.tools import SERVERS, Stage
 from mailfleet.lab.mail import Job, Try, compose, eicar, gtube
 from mailfleet.lab.providers.catalogue import PROVIDERS
 from mailfleet.lab.providers.records import Message
-from mailfleet.lab.providers.store import messages
 from mailfleet.warmup.transports import transports
 
 # Day of the warm-up to how long before today it was.
@@ -124,27 +122,20 @@ def _warmup(stage: Stage, say: Say, today: date) -> Iterator[str]:
 
 
 def _messages(stage: Stage) -> Iterator[str]:
-    mail = {}
+    posted = []
     for sender in stage.fleet.with_role(Role.SENDER):
-        domain = stage.fleet.domains_of(sender)[0].name
+        author = f"news@{stage.fleet.domains_of(sender)[0].name}"
         for provider in PROVIDERS.values():
-            subject = f"demo {uuid4().hex}"
-            message = compose(f"news@{domain}", f"user@{provider.domain}", subject, "Hello.\n")
-            submit = f"/usr/sbin/sendmail -t -f {shlex.quote(f'news@{domain}')}"
-            stage.lab.ssh(sender.name, submit, input=message.decode().replace("\r\n", "\n"))
-            mail[subject] = (sender, provider.name)
-    for subject, (sender, name) in mail.items():
-        found = wait_for(
-            f"the message of {sender.name} at {name}",
-            120,
-            partial(_arrived, stage, name, subject),
-        )
-        yield _judged(sender, name, found)
-
-
-def _arrived(stage: Stage, provider: str, subject: str) -> Message | None:
-    inbox = messages(stage.lab.layout.providers / provider)
-    return next((message for message in inbox if message.subject == subject), None)
+            reader = f"user@{provider.domain}"
+            message = compose(author, reader, "A message of the demo", "Hello.\n")
+            since = time.time()
+            post.via(stage.lab, sender.name, author, reader, message)
+            posted.append((sender, provider.name, reader, message, since))
+    for sender, provider_name, reader, message, since in posted:
+        arrival = post.wait(stage.lab, message, reader, since, 120)
+        if arrival is None or arrival.message is None:
+            raise DemoError(f"expected the message of {sender.name} at {provider_name}: {arrival}")
+        yield _judged(sender, provider_name, arrival.message)
 
 
 def _judged(sender: Host, provider: str, message: Message) -> str:
@@ -183,7 +174,7 @@ def _world_job(recipient: str, subject: str, body: str) -> Job:
 def _filters(stage: Stage) -> Iterator[str]:
     recipient = _recipient(stage)
     for what, body in (("GTUBE", gtube()), ("EICAR", eicar())):
-        tries = stage.send(_world_job(recipient, f"demo {what}", f"{body}\n")).tries
+        tries = post.from_world(stage.lab, _world_job(recipient, f"demo {what}", f"{body}\n")).tries
         last = tries[-1]
         expect(
             last.step == "data" and last.code is not None and last.code // 100 == 5,
@@ -191,11 +182,13 @@ def _filters(stage: Stage) -> Iterator[str]:
             _shown(tries),
         )
         yield f"{what} at {last.host}: {last.code} {last.reply}"
-    subject = f"demo {uuid4().hex}"
-    sent = stage.send(_world_job(recipient, subject, "An honest message.\n"))
+    job, since = _world_job(recipient, "An honest message of the demo", "Hello.\n"), time.time()
+    sent = post.from_world(stage.lab, job)
     expect(sent.accepted, "an honest message to be accepted", _shown(sent.tries))
-    _in_maildir(stage, recipient, subject)
-    yield f"an honest message was accepted and lies in the Maildir of {recipient}"
+    arrival = post.wait(stage.lab, job.message, recipient, since, 60)
+    if arrival is None:
+        raise DemoError(f"expected it in the Maildir of {recipient} within 60 s")
+    yield f"an honest message was accepted: {arrival.path} on {arrival.place}"
 
 
 def _backup(stage: Stage, say: Say) -> Iterator[str]:
@@ -204,8 +197,9 @@ def _backup(stage: Stage, say: Say) -> Iterator[str]:
     primaries, backup = stage.fleet.mx_of(domain), stage.fleet.backup_mx_of(domain)[0]
     for mx in primaries:
         stage.lab.stop(mx.name)
-    subject = f"demo {uuid4().hex}"
-    sent = stage.send(_world_job(recipient, subject, "Sent while the mx was off.\n"))
+    job = _world_job(recipient, "Sent while the mx was off", "Hello.\n")
+    since = time.time()
+    sent = post.from_world(stage.lab, job)
     expect(
         sent.accepted and sent.tries[-1].host == backup.name,
         f"{backup.name} to take the message",
@@ -218,13 +212,13 @@ def _backup(stage: Stage, say: Say) -> Iterator[str]:
     for mx in primaries:
         stage.lab.start(mx.name)
 
-    def flushed() -> bool:
+    def delivered() -> post.Arrival | None:
         # Postfix would try again by itself within minutes (minimal_backoff_time).
         stage.lab.ssh(backup.name, ["postqueue", "-f"])
-        return _holds(stage, primaries[0], recipient, subject)
+        return post.wait(stage.lab, job.message, recipient, since, 1)
 
-    wait_for(f"the message in the Maildir of {recipient} on {primaries[0].name}", 90, flushed)
-    yield f"{primaries[0].name} is back: the message lies in the Maildir of {recipient}"
+    found = wait_for(f"the message in the Maildir of {recipient}", 90, delivered)
+    yield f"{found.place} is back and has it: {found.path}"
 
 
 def _second(stage: Stage, say: Say) -> Iterator[str]:
@@ -245,20 +239,6 @@ def _recipient(stage: Stage) -> str:
             ):
                 return address
     return f"postmaster@{stage.fleet.domains[0].name}"
-
-
-def _holds(stage: Stage, mx: Host, recipient: str, subject: str) -> bool:
-    return stage.grep_maildir(mx, recipient, f"Subject: {subject}")
-
-
-def _in_maildir(stage: Stage, recipient: str, subject: str) -> None:
-    domain = stage.fleet.domain(recipient.partition("@")[2])
-    mx = stage.fleet.mx_of(domain)[0]
-    wait_for(
-        f"the message in the Maildir of {recipient} on {mx.name}",
-        60,
-        lambda: _holds(stage, mx, recipient, subject),
-    )
 
 
 def _shown(tries: tuple[Try, ...]) -> str:

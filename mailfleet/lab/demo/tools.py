@@ -7,13 +7,11 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from mailfleet.fleet.model import Fleet, Host, IPAddress
 from mailfleet.lab.demo.story import DemoError, Say
 from mailfleet.lab.lab import Lab
-from mailfleet.lab.mail import Job, Transcript
 from mailfleet.lab.world import NAME_SERVERS
 
 # Every authoritative address of the lab, and the one that is asked when one is enough.
@@ -93,20 +91,6 @@ class Stage:
         found: dict[str, Any] = json.loads(done.stdout)
         return found
 
-    def send(self, job: Job) -> Transcript:
-        """Send a message from the world, by MX lookup."""
-        words = [sys.executable, "-m", "mailfleet.lab.mail"]
-        return Transcript.model_validate_json(
-            self.lab.run(words, input=job.model_dump_json()).stdout
-        )
-
     def main_cf(self, host: Host, parameter: str) -> str:
         """A parameter as Postfix itself reads it on the host."""
         return self.lab.ssh(host.name, ["postconf", "-h", parameter]).stdout.strip()
-
-    def grep_maildir(self, host: Host, address: str, words: str) -> bool:
-        """Whether a message with these words lies in the address's Maildir on a host."""
-        user, _, domain = address.partition("@")
-        folder = Path("/var/mail/vhosts") / domain / user
-        command = ["grep", "-rqsF", "--", words, f"{folder}/new", f"{folder}/cur"]
-        return self.lab.ssh(host.name, command, check=False).returncode == 0
