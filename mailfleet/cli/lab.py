@@ -13,6 +13,7 @@ from typing import ParamSpec, TypeVar
 import click
 
 from mailfleet.cli.common import Failure, emit, fleet_option, json_option
+from mailfleet.cli.lab_demo import demo
 from mailfleet.fleet.model import Fleet
 from mailfleet.lab import requirements
 from mailfleet.lab.errors import LabError
@@ -161,3 +162,5 @@ if find_spec("mailfleet.cli.lab_mail") is not None:
     # send, provider and inbox: talking to the lab's mailbox providers.
     for _command in import_module("mailfleet.cli.lab_mail").COMMANDS:
         lab.add_command(_command)
+
+lab.add_command(demo)
