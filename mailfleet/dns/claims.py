@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal, Protocol
+from urllib.parse import quote
 
 import dns.rdata
 from dns.rdatatype import RdataType
@@ -16,6 +17,8 @@ from mailfleet.dns import spf
 from mailfleet.dns.records import Key, RRset, address, longest_zone, parse, reverse_name, txt
 from mailfleet.fleet.model import Domain, Fleet, Host, Role
 
+# What a mailto: URI in a DMARC record holds as it is (RFC 6068; `!` would be a size limit there).
+_IN_MAILTO = "@+=~"
 MX_STEP, BACKUP_MX_FROM = 10, 100
 
 Only = Literal["addresses"]
@@ -210,7 +213,7 @@ def dmarc_record(domain: Domain) -> str:
     if dmarc.subdomain_policy:
         parts.append(f"sp={dmarc.subdomain_policy}")
     if dmarc.rua:
-        parts.append("rua=" + ",".join(f"mailto:{address}" for address in dmarc.rua))
+        parts.append("rua=" + ",".join(f"mailto:{quote(to, safe=_IN_MAILTO)}" for to in dmarc.rua))
     return "; ".join(parts)
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
+
+from dns.rdata import Rdata
 
 from mailfleet.dns.changes import Change
 from mailfleet.dns.records import Key, RRset
@@ -42,7 +44,9 @@ class ZoneView:
     """One zone as it was read.
 
     `complete` is false when only the names asked for are known. `version` is the provider's own
-    token for this state of the zone, handed back to it when it writes.
+    token for this state of the zone, handed back to it when it writes. `native` is what the
+    provider itself calls a record, where that is not its canonical form: an id, another cut of a
+    text.
     """
 
     zone: str
@@ -51,6 +55,7 @@ class ZoneView:
     rrsets: Mapping[Key, RRset]
     complete: bool = True
     version: str = ""
+    native: Mapping[Key, Mapping[Rdata, object]] = field(default_factory=dict)
 
 
 World = Mapping[str, ZoneView]

@@ -7,7 +7,7 @@ section 3.4.2 has several cases that are ignored in silence): the caller reads a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 import dns.exception
@@ -20,6 +20,7 @@ import dns.tsig
 import dns.update
 import dns.xfr
 import dns.zone
+from dns.rdata import Rdata
 from dns.rdatatype import RdataType
 from dns.rdtypes.ANY.SOA import SOA
 
@@ -103,6 +104,7 @@ class Rfc2136:
 
         whole = self._attempt(zone, "read the zone", transfer)
         rrsets: dict[Key, RRset] = {}
+        native: dict[Key, dict[Rdata, Rdata]] = {}
         version = ""
         for owner, rdataset in whole.iterate_rdatasets():
             if rdataset.rdtype in _MADE_BY_SERVER:
@@ -110,9 +112,12 @@ class Rfc2136:
             name = canonical_name(owner)
             if rdataset.rdtype == RdataType.SOA:
                 version = rdataset[0].to_text()
-            rdatas = frozenset(canonical(rdata) for rdata in rdataset)
-            rrsets[name, rdataset.rdtype] = RRset(name, rdataset.rdtype, rdataset.ttl, rdatas)
-        return ZoneView(zone, self._name, self.capabilities, rrsets, version=version)
+            forms = {canonical(rdata): rdata for rdata in rdataset}
+            rrset = RRset(name, rdataset.rdtype, rdataset.ttl, frozenset(forms))
+            rrsets[rrset.key] = rrset
+            if any(form != rdata for form, rdata in forms.items()):
+                native[rrset.key] = forms
+        return ZoneView(zone, self._name, self.capabilities, rrsets, version=version, native=native)
 
     def write(self, view: ZoneView, changes: Sequence[Change]) -> None:
         """Send the changes as one UPDATE; as several when they are longer than a message."""
@@ -124,7 +129,7 @@ class Rfc2136:
             if version:
                 update.present(_origin(view.zone), "SOA", version)
             for change in part:
-                _add(update, change)
+                _add(update, change, view.native.get(change.key, {}))
             self._send(view.zone, update)
             version = ""  # the first part has moved the serial; the RRsets are still compared
 
@@ -166,14 +171,16 @@ class Rfc2136:
             raise self._error(
                 zone,
                 what,
-                f"it does not know the TSIG key {self._key_name} (BADKEY)",
-                "Compare key_name and algorithm with the server's configuration.",
+                f"it does not know the TSIG key {self._account.key_name} or does not allow it this "
+                "(BADKEY)",
+                "Compare key_name and algorithm with the server's configuration; Knot: the acl "
+                "needs action [transfer, update].",
             ) from error
         except (dns.tsig.PeerBadSignature, dns.tsig.BadSignature) as error:
             raise self._error(
                 zone,
                 what,
-                f"the TSIG signature is wrong (BADSIG, key {self._key_name})",
+                f"the TSIG signature is wrong (BADSIG, key {self._account.key_name})",
                 "The secret or the algorithm differs from the server's.",
             ) from error
         except (dns.tsig.PeerBadTime, dns.tsig.BadTime) as error:
@@ -259,13 +266,16 @@ def _origin(zone: str) -> dns.name.Name:
     return dns.name.from_text(f"{zone}.")
 
 
-def _add(update: dns.update.UpdateMessage, change: Change) -> None:
-    """One change with its prerequisite: exactly the old RRset, or none (RFC 2136 section 2.4)."""
+def _add(update: dns.update.UpdateMessage, change: Change, native: Mapping[Rdata, object]) -> None:
+    """One change with its prerequisite: exactly the old RRset, or none (RFC 2136 section 2.4).
+
+    A server compares a text with its cut into strings, so what it has is named in its own form.
+    """
     name, rdtype = _origin(change.key[0]), change.key[1]
     old = change.old.rdatas if change.old else frozenset()
     new = change.new.rdatas if change.new else frozenset()
     if old:
-        update.present(name, *sorted(old))
+        update.present(name, *(native.get(rdata, rdata) for rdata in sorted(old)))
     else:
         update.absent(name, rdtype)
         if rdtype is not RdataType.CNAME:
@@ -278,9 +288,9 @@ def _add(update: dns.update.UpdateMessage, change: Change) -> None:
         update.delete(name, rdtype)  # one TTL an RRset: all of it is written anew
         old = frozenset()
     for rdata in sorted(old - new):
-        update.delete(name, rdata)
+        update.delete(name, native.get(rdata, rdata))
     for rdata in sorted(new - old):
-        update.add(name, ttl, rdata)
+        update.add(name, ttl, native.get(rdata, rdata))
 
 
 def _messages(changes: Sequence[Change]) -> Iterator[list[Change]]:
