@@ -160,11 +160,17 @@ class PackageStates:
 class Packages(FactBase[PackageStates | None]):
     """Which packages are completely installed, and whether an interrupted run left its mark."""
 
-    def command(self, names: Sequence[str]) -> str:
+    def command(self, names: Sequence[str], provided: Sequence[str] = ()) -> str:
+        """`names` are packages, `provided` names that an installed package may provide."""
+        wanted = " ".join(f"-e {shlex.quote(name)}" for name in provided)
+        providers = (
+            "dpkg-query -W -f '${db:Status-Abbrev} ${Provides}\\n' | sed -n 's/^[ih]i //p' | "
+            f"tr ', ' '\\n\\n' | grep -xF {wanted} | sort -u | sed 's/^/ii /'; "
+        )
         return (
-            "echo mailfleet-packages; "
+            "LC_ALL=C; export LC_ALL; echo mailfleet-packages; "
             f"dpkg-query -W -f '${{db:Status-Abbrev}} ${{Package}}\\n' {quoted(names)} "
-            "2>/dev/null; "
+            f"2>/dev/null; {providers if provided else ''}"
             "grep -qs mailfleet /usr/sbin/policy-rc.d && echo held-back; true"
         )
 
@@ -202,16 +208,22 @@ class OsRelease(FactBase[tuple[str, str] | None]):
         return name, version
 
 
-class FailedUnits(FactBase[list[str] | None]):
-    """The systemd units in state failed."""
+class Units(FactBase[dict[str, list[str]] | None]):
+    """The units that do not run as they should: `managed` ones of ours, and any that `failed`."""
 
     def command(self) -> str:
         return (
-            "echo mailfleet-units; "
-            "systemctl list-units --state=failed --plain --no-legend --no-pager"
+            f"echo mailfleet-units; for f in {RUN}/*.digest; do "
+            '[ -e "$f" ] || continue; u=${f##*/}; u=${u%.digest}; '
+            'systemctl is-active --quiet -- "$u" || echo "managed $u"; done; '
+            "systemctl list-units --state=failed --plain --no-legend --no-pager "
+            "| sed 's/^/failed /'"
         )
 
-    def process(self, output: list[str]) -> list[str] | None:
+    def process(self, output: list[str]) -> dict[str, list[str]] | None:
         if output[0] != "mailfleet-units":
             return None
-        return [line.split()[0] for line in output[1:] if line.strip()]
+        words = [line.split() for line in output[1:]]
+        managed = [w[1] for w in words if w[0] == "managed"]
+        failed = [w[1] for w in words if w[0] == "failed" and w[1] not in managed]
+        return {"managed": managed, "failed": failed}

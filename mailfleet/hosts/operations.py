@@ -110,27 +110,32 @@ def service(
     if state is None:
         yield _unread(f"the unit {unit}")
         return
-    actions = start(unit, state, wanted, reload) if enabled else stop(unit, state)
-    if not actions:
+    verbs = start(state, wanted, reload) if enabled else stop(state)
+    if not verbs:
         return
-    changes.announce("service", unit, ", ".join(action.split()[0] for action in actions))
-    yield StringCommand(scripts.apply_service(unit, actions, enabled), _stdin=wanted.stamp)
+    changes.announce("service", unit, ", ".join(verbs))
+    yield StringCommand(scripts.apply_service(unit, verbs, enabled), _stdin=wanted.stamp)
 
 
 @operation()
 def packages(names: Sequence[str], debconf: Sequence[str] = ()) -> Commands:
     """Install Debian packages, services held back until they are configured.
 
-    + names: packages of the release's archive
+    + names: packages of the release's archive; `a | b` is satisfied by either, or by whatever
+      provides b, and otherwise installs a
     + debconf: answers for debconf-set-selections(1), such as
       "postfix postfix/main_mailer_type select No configuration"
     """
-    wanted = sorted(set(names))
-    state = context.host.get_fact(Packages, names=wanted)
+    choices = [alternatives(name) for name in sorted(set(names))]
+    state = context.host.get_fact(
+        Packages,
+        names=[name for each in choices for name in each],
+        provided=[name for each in choices for name in each[1:]],
+    )
     if state is None:
         yield _unread("the packages")
         return
-    missing = [name for name in wanted if name not in state.installed]
+    missing = [each[0] for each in choices if state.installed.isdisjoint(each)]
     if not missing and not state.held_back:
         return
     for name in missing:
@@ -152,7 +157,7 @@ def run(command: str, unless: str, stdin: str | None = None) -> Commands:
         return
     if done:
         return
-    changes.announce("command", _one_line(command), "run")
+    changes.announce("command", operation_name(), "run")
     line = f"set -e\n{command}"
     yield StringCommand(line) if stdin is None else StringCommand(line, _stdin=stdin)
 
@@ -172,8 +177,16 @@ def _unread(what: str) -> StringCommand:
     return StringCommand(f"echo 'could not read the state of {what}' >&2; exit 1")
 
 
-def _one_line(command: str) -> str:
-    return " ".join(command.split())[:80]
+def alternatives(name: str) -> list[str]:
+    """The packages of `a | b`, as in a Depends field (Debian policy 7.1)."""
+    return [each.strip() for each in name.split("|")]
+
+
+def operation_name() -> str:
+    """The name of the operation that is being looked at, with its role: `tls | Certificate`."""
+    current = context.host.current_op_hash
+    names = context.state.get_op_meta(current).names if current else ()
+    return min(names, default="")
 
 
 def _announce_files(

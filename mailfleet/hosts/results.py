@@ -140,7 +140,7 @@ class Log:
             if self._stage != "operation":
                 self.output.setdefault(host, []).append(text.removeprefix("Error: "))
             self.listener(Event(host, self.failed[host], "failed"))
-        elif not text.startswith("Ready:"):
+        elif text != "Skipped" and not text.startswith("Ready:"):
             lines = self.output.setdefault(host, [])
             lines.append(text)
             del lines[:-_OUTPUT_LINES]

@@ -15,6 +15,7 @@ from pathlib import PurePosixPath
 
 from mailfleet.hosts.facts import RUN, quoted
 from mailfleet.hosts.files import File
+from mailfleet.hosts.units import Verb
 
 POLICY = "/usr/sbin/policy-rc.d"
 LOCK_SECONDS = 120
@@ -85,15 +86,15 @@ def install_files(
     return "\n".join(lines)
 
 
-def apply_service(unit: str, actions: Sequence[str], running: bool) -> str:
-    """Run `systemctl` actions, wait until the unit is as wanted, then keep the stamp (input)."""
+def apply_service(unit: str, verbs: Sequence[Verb], running: bool) -> str:
+    """Do some `systemctl` verbs, wait until the unit is as wanted, then keep the stamp (input)."""
     lines = [
         f"drain() {{ cat >/dev/null; systemctl status --no-pager --lines=0 -- {unit} >&2; "
         f"journalctl --no-pager --quiet --lines=25 --output=cat -u {unit} >&2; exit 1; }}",
         # Otherwise a unit that failed too often is not even tried.
         f"systemctl reset-failed -- {unit} 2>/dev/null",
     ]
-    lines += [f"systemctl {action} || drain" for action in actions]
+    lines += [f"{_systemctl(verb, unit)} || drain" for verb in verbs]
     if not running:
         lines.append(f"rm -f -- {RUN}/{unit}.digest; cat >/dev/null")
         return "\n".join(lines)
@@ -105,6 +106,15 @@ def apply_service(unit: str, actions: Sequence[str], running: bool) -> str:
         f"mv -f {RUN}/{unit}.new {RUN}/{unit}.digest",
     ]
     return "\n".join(lines)
+
+
+def _systemctl(verb: Verb, unit: str) -> str:
+    if verb == "daemon-reload":
+        return "systemctl daemon-reload"
+    if verb == "enable":
+        return f"systemctl is-enabled --quiet -- {unit} || systemctl enable --quiet -- {unit}"
+    quiet = "--quiet " if verb == "disable" else ""
+    return f"systemctl {verb} {quiet}-- {unit}"
 
 
 def install_packages(names: Sequence[str], debconf: Sequence[str]) -> str:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 from mailfleet.hosts.facts import ServiceState
 from mailfleet.hosts.files import File, digest
+
+# `enable` is left out on the host when the unit, once systemd has read it anew, needs none.
+Verb = Literal["daemon-reload", "enable", "disable", "restart", "reload", "stop"]
 
 
 @dataclass(frozen=True)
@@ -26,14 +30,16 @@ class Loaded:
         return f"{digest(self.watches)} {digest(self.restarts)}"
 
 
-def start(unit: str, state: ServiceState, wanted: Loaded, reload: bool) -> list[str]:
-    """The systemctl calls that bring a unit to run what is on disk; none when it does."""
-    missing = state.load == "not-found"
-    actions = ["daemon-reload"] if missing or state.needs_daemon_reload else []
-    if missing or state.enabled == "disabled":
-        actions.append(f"enable --quiet -- {unit}")
+def start(state: ServiceState, wanted: Loaded, reload: bool) -> list[Verb]:
+    """What systemctl has to do so that a unit runs what is on disk; nothing when it does."""
+    verbs: list[Verb] = []
+    unknown = state.load == "not-found" or state.needs_daemon_reload
+    if unknown:
+        verbs.append("daemon-reload")
+    if unknown or state.enabled == "disabled":
+        verbs.append("enable")
     if state.active not in ("active", "reloading") or state.needs_daemon_reload:
-        return [*actions, f"restart -- {unit}"]
+        return [*verbs, "restart"]
     if state.stamp is None:
         current = _older(wanted.watches, state)
         gentle = _older(wanted.restarts, state)
@@ -42,20 +48,20 @@ def start(unit: str, state: ServiceState, wanted: Loaded, reload: bool) -> list[
         old_watches, _, old_restarts = state.stamp.partition(" ")
         current, gentle = old_watches == watches, old_restarts == restarts
     if current and gentle:
-        return actions
-    return [*actions, f"{'reload' if reload and gentle else 'restart'} -- {unit}"]
+        return verbs
+    return [*verbs, "reload" if reload and gentle else "restart"]
 
 
-def stop(unit: str, state: ServiceState) -> list[str]:
-    """The systemctl calls that stop a unit for good; none when it is stopped."""
+def stop(state: ServiceState) -> list[Verb]:
+    """What systemctl has to do so that a unit is stopped for good; nothing when it is."""
     if state.load in ("not-found", "masked"):
         return []
-    actions = []
+    verbs: list[Verb] = []
     if state.enabled not in ("disabled", "static", ""):
-        actions.append(f"disable --quiet -- {unit}")
+        verbs.append("disable")
     if state.active not in ("inactive", "failed"):
-        actions.append(f"stop -- {unit}")
-    return actions
+        verbs.append("stop")
+    return verbs
 
 
 def _older(files: Iterable[File], state: ServiceState) -> bool:

@@ -51,17 +51,20 @@ def verify(fleet: Fleet, hosts: Sequence[Host]) -> tuple[Finding, ...]:
 def _over_ssh(fleet: Fleet, region: str, hosts: Sequence[Host]) -> list[Finding]:
     names = [host.name for host in hosts]
     inventory = fleet.directory / "inventories" / f"{region}.py"
-    fact = "mailfleet.hosts.facts.FailedUnits"
-    units = read_fact(inventory, names, fact, fleet.directory)
+    units = read_fact(inventory, names, "mailfleet.hosts.facts.Units", fleet.directory)
     findings = []
     for name in names:
-        if name not in units or units[name] is None:
+        found = units.get(name)
+        if found is None:
             findings.append(Finding(name, "ssh", "failed", "no new SSH connection to the host"))
-        elif units[name]:
-            failed = ", ".join(units[name])
-            findings.append(Finding(name, "units", "failed", f"failed: {failed}; see systemctl"))
-        else:
-            findings.append(Finding(name, "ssh", "ok", "connected, no failed unit"))
+            continue
+        findings.append(Finding(name, "ssh", "ok", "a new connection"))
+        for unit in found["managed"]:
+            detail = f"does not run (any more): journalctl -u {unit}"
+            findings.append(Finding(name, unit, "failed", detail))
+        for unit in found["failed"]:
+            detail = f"has failed, though it is not mailfleet's: journalctl -u {unit}"
+            findings.append(Finding(name, unit, "warning", detail))
     return findings
 
 
