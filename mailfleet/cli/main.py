@@ -84,7 +84,7 @@ class LazyGroup(click.Group):
             if os.environ.get("MAILFLEET_DEBUG") == "1":
                 raise
             click.echo(
-                f"Error: unexpected {type(error).__name__}: {error}\n"
+                f"Error: unexpected {type(error).__name__}: {' '.join(str(error).split())}\n"
                 "This is a fault in mailfleet; MAILFLEET_DEBUG=1 shows where.",
                 err=True,
             )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -49,9 +50,17 @@ class Draft:
             value = value.get(step) if isinstance(value, dict) else None
         return tuple(value) if isinstance(value, dict) else ()
 
-    def entries(self, role: Role) -> tuple[Entry, ...]:
-        """The hosts of a role."""
-        return tuple(entry for entry, _ in self.hosts if entry.role is role)
+    @cached_property
+    def roles(self) -> Mapping[str, Role]:
+        """Hostname to its role, the last one where it has two."""
+        return {entry.name: entry.role for entry, _ in self.hosts}
+
+    @cached_property
+    def by_role(self) -> Mapping[Role, tuple[Entry, ...]]:
+        """The hosts of each role."""
+        return {
+            role: tuple(entry for entry, _ in self.hosts if entry.role is role) for role in Role
+        }
 
     def in_file(
         self,

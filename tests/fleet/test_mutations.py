@@ -22,8 +22,8 @@ SECRET = "dGhpcyBpcyBhIHNlY3JldA"
 quick = settings(
     max_examples=75, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-_TOKENS = """\t |: |- |[|]|{|}|&a |*a |!!int |!x |<<: |%|'|"|#|null|true|.nan|.inf|1e400|0b_|? |@|`|☃
-2026-01-01|9999999999999999999999|\\ud800"""
+_TOKENS = """\t |: |- |[|]|{|}|&a |*a |!!int |!x |<<: |%|'|"|#|null|true|.nan|.inf|1e400|0b_|? |@
+`|☃|2026-01-01|9999999999999999999999|\\ud800"""
 snippets = (
     st.sampled_from([token for line in _TOKENS.splitlines() for token in line.split("|")])
     | st.sampled_from(["---\n", "...\n", "\r", "\x85", "\u2028", "\ud800"])

@@ -34,8 +34,7 @@ def check(draft: Draft) -> Iterator[Problem]:
 def _mx(draft: Draft, where: Where, domain: DomainSettings) -> Iterator[Problem]:
     for field, role in (("mx", Role.MX), ("backup_mx", Role.BACKUP_MX)):
         listed: tuple[str, ...] | None = getattr(domain, field)
-        known = tuple(entry.name for entry in draft.entries(role))
-        others = {entry.name: entry.role for entry, _ in draft.hosts}
+        known = tuple(entry.name for entry in draft.by_role[role])
         for index, name in enumerate(listed or ()):
             place = (*where, field, index)
             if name in known:
@@ -43,13 +42,13 @@ def _mx(draft: Draft, where: Where, domain: DomainSettings) -> Iterator[Problem]
                     yield draft.in_file(place, f"{name} again", "every host once")
                 continue
             found = f'the unknown host "{name}"'
-            if name not in others and not draft.hosts_complete:
+            if name not in draft.roles and not draft.hosts_complete:
                 continue
-            if name in others:
-                found = f"{name}, which has the role {others[name]}"
+            if name in draft.roles:
+                found = f"{name}, which has the role {draft.roles[name]}"
             accepted = f"hosts of the group {field}: {words(known)}"
             yield draft.in_file(place, found, accepted, did_you_mean(name, known))
-    known = tuple(entry.name for entry in draft.entries(Role.MX))
+    known = tuple(entry.name for entry in draft.by_role[Role.MX])
     if domain.mx == () or (domain.mx is None and not known and draft.hosts_complete):
         accepted = "at least one mx: a host in a group mx, or names in mx"
         hint = "Nobody would take its mail, bounces and DMARC reports included."
@@ -74,7 +73,7 @@ def _destination(draft: Draft, where: Where, domain: DomainSettings) -> Iterator
     host, _, port = rest.rpartition(":") if not rest.endswith("]") else (rest, "", "")
     host = (host or rest).strip("[]").lower()
     place = (*where, "destination")
-    if host in (entry.name for entry, _ in draft.hosts):
+    if host in draft.roles:
         found = f"{domain.destination}, a host of the fleet"
         yield draft.in_file(place, found, "the server behind the mx", "Mail would go in a circle.")
     if port.isdigit() and not 1 <= int(port) <= 65535:

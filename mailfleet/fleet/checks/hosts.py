@@ -60,8 +60,8 @@ def check(draft: Draft) -> Iterator[Problem]:
     yield from _twice(draft)
     yield from _same_address(draft)
     yield from _networks(draft)
-    if not draft.entries(Role.MX) and draft.hosts_complete:
-        for entry in draft.entries(Role.BACKUP_MX):
+    if not draft.by_role[Role.MX] and draft.hosts_complete:
+        for entry in draft.by_role[Role.BACKUP_MX]:
             found = "a backup_mx in a fleet without any mx"
             yield draft.in_host(entry, "", found, "at least one host in a group mx")
 
