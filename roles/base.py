@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import shlex
 
-from pyinfra import context
 from pyinfra.api.deploy import deploy
 
 from mailfleet.fleet.model import Fleet, Host
 from mailfleet.hosts import operations
-from mailfleet.hosts.facts import Succeeds
 from mailfleet.hosts.files import File
 from mailfleet.hosts.render import render
 from mailfleet.hosts.roles import Port
@@ -21,10 +19,6 @@ from mailfleet.hosts.roles import Port
 _TMPFILES = "/etc/tmpfiles.d/mailfleet.conf"
 _DIRECTORIES = ("/etc/mailfleet/tls", "/run/mailfleet", "/var/lib/mailfleet")
 
-# Every daemon that keeps the time provides this name; where one is installed it stays.
-_HAS_CLOCK = (
-    "dpkg-query -W -f '${db:Status-Abbrev}${Provides}\\n' | grep -q '^ii .*\\btime-daemon\\b'"
-)
 # In a container the clock is the host's, and systemd skips the unit.
 _CLOCK_RUNS = (
     "! systemctl is-enabled --quiet systemd-timesyncd || systemd-detect-virt --container --quiet "
@@ -33,8 +27,8 @@ _CLOCK_RUNS = (
 
 
 def packages(host: Host) -> tuple[str, ...]:
-    """The same on Debian 12 and 13."""
-    return ("ca-certificates", "unattended-upgrades")
+    """The same on Debian 12 and 13. Another daemon that keeps the time stays where there is one."""
+    return ("ca-certificates", "unattended-upgrades", "systemd-timesyncd | time-daemon")
 
 
 def ports(fleet: Fleet, host: Host) -> tuple[Port, ...]:
@@ -111,8 +105,6 @@ def base(fleet: Fleet, host: Host) -> None:
             + f' && [ "$({edit_hosts(host)})" = "$(cat /etc/hosts)" ]'
         ),
     )
-    if context.host.get_fact(Succeeds, test=_HAS_CLOCK) is False:
-        operations.packages(name="A daemon that keeps the time", names=("systemd-timesyncd",))
     operations.run(
         name="The time is kept",
         command="systemctl enable --now systemd-timesyncd",
