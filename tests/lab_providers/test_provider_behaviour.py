@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+import smtplib
 import time
 from collections.abc import Callable
 from email import message_from_bytes
 from ipaddress import ip_network
 
 import pytest
-from conftest import DOMAIN, HOST, Key, Simulator, compose, until
 from lab_dns_server import SERVFAIL, DnsServer
+from lab_simulator import DOMAIN, HOST, Key, Simulator, compose, until
 from pydantic import ValidationError
 
 from mailfleet.lab.providers import behaviour, complaint, replies, store
@@ -139,8 +140,6 @@ def test_own_reply_at_a_chosen_stage(google: Simulator) -> None:
 
 
 def test_changes_while_a_session_is_open(google: Simulator) -> None:
-    import smtplib  # noqa: PLC0415
-
     with smtplib.SMTP("127.0.0.1", google.port, local_hostname=HOST) as smtp:
         message = compose().decode()
         smtp.sendmail(f"news@{DOMAIN}", ["bob@gmail.com"], message)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from conftest import DOMAIN, HOST, SELECTOR, Key, Simulator, compose
 from lab_dns_server import SERVFAIL, SILENT, DnsServer
+from lab_simulator import DOMAIN, HOST, SELECTOR, Key, Simulator, compose
 
 from mailfleet.lab.providers.records import Message
 from mailfleet.lab.providers.resolver import Resolver

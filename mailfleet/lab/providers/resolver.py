@@ -40,8 +40,8 @@ def split_endpoint(text: str, port: int) -> tuple[str, int]:
 
     Raises ValueError when the address is not an IP address or the port not a number up to 65535.
     """
-    address, _, number = text.partition("@")
-    chosen = int(number) if number else port
+    address, at, number = text.partition("@")
+    chosen = int(number) if at else port
     if not 0 <= chosen <= 65535:
         raise ValueError(f"{text}: a port is a number up to 65535")
     return str(ip_address(address)), chosen
