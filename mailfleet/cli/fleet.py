@@ -56,7 +56,8 @@ def _show(problems: tuple[Problem, ...]) -> None:
             click.echo(str(problem))
         return
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("where", "who", "field", "found", "accepted"):
+    table.add_column("where", no_wrap=True)  # whole, so that a terminal makes it a link
+    for name in ("who", "field", "found", "accepted"):
         table.add_column(name, overflow="fold")
     for problem in problems:
         accepted = Text(problem.accepted)
