@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from collections.abc import Callable
 from functools import wraps
-from importlib import import_module
-from importlib.util import find_spec
 from typing import ParamSpec, TypeVar
 
 import click
 
+from mailfleet.cli import lab_mail
 from mailfleet.cli.common import Failure, emit, fleet_option, json_option
 from mailfleet.cli.lab_demo import demo
 from mailfleet.fleet.model import Fleet
@@ -33,6 +33,13 @@ def clear_errors(function: Callable[P, T]) -> Callable[P, T]:
             return function(*args, **kwargs)
         except LabError as error:
             raise Failure(str(error)) from error
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            raise Failure(
+                f"The disk is full ({error}). Free some space, then run `mailfleet lab up` again,"
+                " or `mailfleet lab down` to remove what there is."
+            ) from error
 
     return wrapper
 
@@ -158,9 +165,5 @@ def _become(here: Lab, argv: list[str]) -> None:
     os.execvpe(command[0], command, environment)
 
 
-if find_spec("mailfleet.cli.lab_mail") is not None:
-    # send, provider and inbox: talking to the lab's mailbox providers.
-    for _command in import_module("mailfleet.cli.lab_mail").COMMANDS:
-        lab.add_command(_command)
-
-lab.add_command(demo)
+for _command in (*lab_mail.COMMANDS, demo):
+    lab.add_command(_command)

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
+from mailfleet.fleet.addresses import LAB_NETWORKS, in_lab
 from mailfleet.fleet.load import load
 from mailfleet.fleet.model import Fleet, Host
 from mailfleet.lab import (
@@ -62,9 +63,9 @@ class Lab:
 
         Raises LabError. What was made until then stays; `up` again continues, `down` removes it.
         """
-        requirements.require()
         self._refuse_inside("up")
         lab = self.layout
+        requirements.require(None if self.is_up else lab)
         with self._locked():
             record = self._record(fleet)
             _check_addresses(record.hosts)
@@ -285,8 +286,11 @@ def _check_addresses(members: Sequence[Host]) -> None:
     reserved = set(WORLD_ADDRESSES)
     for host in members:
         for address in host.addresses:
-            if address in reserved or address == network.gateway_of(address):
+            where = f"Give the host another one in inventories/{host.region}.py."
+            if not in_lab(address):
+                ranges = ", ".join(map(str, LAB_NETWORKS))
                 raise LabError(
-                    f"{host.name}: {address} is an address of the lab itself.",
-                    f"Give the host another one in inventories/{host.region}.py.",
+                    f"{host.name}: {address} is not in the lab's ranges ({ranges}).", where
                 )
+            if address in reserved or address == network.gateway_of(address):
+                raise LabError(f"{host.name}: {address} is an address of the lab itself.", where)

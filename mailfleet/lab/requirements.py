@@ -7,9 +7,11 @@ import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from mailfleet.lab.errors import LabError
+from mailfleet.lab.layout import Layout
 from mailfleet.lab.processes import PATH
 
 # Debian package to a program of it that the lab runs.
@@ -25,6 +27,11 @@ PACKAGES = {
     "pebble": "pebble",
     "ca-certificates": "/etc/ssl/certs/ca-certificates.crt",
 }
+# Python module of the `lab` extra to the name pip knows it by.
+MODULES = {"aiosmtpd": "aiosmtpd", "dkim": "dkimpy", "spf": "pyspf", "cryptography": "cryptography"}
+# Bytes: the hosts' disks with everything deployed, and two roots with their packages.
+SPACE_LAB = 1_500_000_000
+SPACE_CACHE = 1_500_000_000
 
 
 @dataclass(frozen=True)
@@ -54,7 +61,8 @@ def missing() -> list[Requirement]:
     elif not _namespaces():
         found.append(
             Requirement(
-                "Network or mount namespaces are not allowed here (unshare --net --mount failed).",
+                "Network and mount namespaces with bridges are not allowed here"
+                " (`unshare --net --mount ip link add br0 type bridge` failed).",
                 "Run it on a machine or virtual machine, or in a container with all privileges.",
                 True,
             )
@@ -74,12 +82,42 @@ def missing() -> list[Requirement]:
                     package=package,
                 )
             )
+    for module, project in MODULES.items():
+        if find_spec(module) is None:
+            found.append(
+                Requirement(
+                    f"The Python package {project} is missing.", "pip install 'mailfleet[lab]'"
+                )
+            )
     return found
 
 
-def require() -> None:
-    """Raise LabError with everything that is missing at once."""
-    found = missing()
+def space(lab: Layout) -> list[Requirement]:
+    """The disks that are too full for a lab that is not there yet."""
+    found = []
+    wanted = {lab.directory: SPACE_LAB}
+    if not any(lab.images.glob("[a-z]*")):
+        wanted[lab.cache] = SPACE_CACHE
+    for directory, needed in wanted.items():
+        existing = next(path for path in (directory, *directory.parents) if path.exists())
+        free = shutil.disk_usage(existing).free
+        if free < needed:
+            variable = "MAILFLEET_LAB_DIR" if directory == lab.directory else "MAILFLEET_CACHE_DIR"
+            found.append(
+                Requirement(
+                    f"{directory} has {free / 1e9:.1f} GB left; the lab wants {needed / 1e9:.1f}.",
+                    f"Free some, or set {variable} to a directory on another disk.",
+                )
+            )
+    return found
+
+
+def require(lab: Layout | None = None) -> None:
+    """Raise LabError with everything that is missing at once.
+
+    With `lab`, disk space is looked at too.
+    """
+    found = missing() + (space(lab) if lab is not None else [])
     if not found:
         return
     packages = [item.package for item in found if item.package]
@@ -126,10 +164,12 @@ def _there(program: str) -> bool:
 
 
 def _namespaces() -> bool:
-    if shutil.which("unshare") is None:
+    if not (_there("unshare") and _there("ip")):
         return True  # reported as a missing package instead
-    argv = ["unshare", "--net", "--mount", "true"]
-    return subprocess.run(argv, check=False, capture_output=True).returncode == 0
+    argv = ["unshare", "--net", "--mount", "ip", "link", "add", "br0", "type", "bridge"]
+    environment = {"PATH": PATH}
+    result = subprocess.run(argv, check=False, capture_output=True, env=environment)
+    return result.returncode == 0
 
 
 def _modprobe(module: str) -> bool:
