@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
 
 
 class Severity(StrEnum):
@@ -13,6 +12,13 @@ class Severity(StrEnum):
 
     ERROR = "error"
     WARNING = "warning"
+
+
+def printable(text: str) -> str:
+    """Text that is safe on a terminal and in UTF-8: control characters and the like replaced."""
+    return "".join(
+        letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text
+    )
 
 
 @dataclass(frozen=True)
@@ -34,6 +40,11 @@ class Problem:
     accepted: str
     hint: str = ""
 
+    def __post_init__(self) -> None:
+        # Names and values come from files: they must not move the cursor or break a line.
+        for name in ("file", "subject", "field", "found", "accepted", "hint"):
+            object.__setattr__(self, name, printable(getattr(self, name)))
+
     @property
     def place(self) -> str:
         """`file:line`, the form that editors and terminals turn into a link."""
@@ -49,10 +60,6 @@ class Problem:
         found = f"{what}: {self.found}" if what else self.found
         text = f"{self.place}: {self.severity}: {found}; accepted: {self.accepted}"
         return f"{text}. {self.hint}" if self.hint else text
-
-    def as_json(self) -> dict[str, Any]:
-        """Plain data for `--json`."""
-        return asdict(self)
 
 
 class FleetError(Exception):

@@ -35,10 +35,11 @@ class Site:
 
 @dataclass(frozen=True)
 class Module:
-    """What a file defined: its names in order (without imported ones), and where they are."""
+    """What a file defined: its names in order, which of them it imported, and where they are."""
 
     file: str
     names: Mapping[str, Any]
+    imported: frozenset[str]
     lines: Mapping[str, int]
     sites: Mapping[str, tuple[Site, ...]]
 
@@ -80,7 +81,8 @@ def execute(directory: Path, path: Path) -> tuple[Module | None, list[Problem]]:
                 "What it prints corrupts the JSON of pyinfra --json.",
             )
         )
-    return Module(file, _exported(values, tree), _assignments(tree), _sites(tree)), problems
+    module = Module(file, values, _imported(tree), _assignments(tree), _sites(tree))
+    return module, problems
 
 
 @contextmanager
@@ -128,21 +130,14 @@ def _raised(file: str, path: Path, error: BaseException) -> Problem:
     return Problem(Severity.ERROR, file, line, file, "", found, accepted)
 
 
-def _exported(values: dict[str, Any], tree: ast.Module) -> dict[str, Any]:
-    """The names of a module as pyinfra sees them: not dunders, not what it imported."""
-    if "__all__" in values:
-        return {name: values[name] for name in values["__all__"] if name in values}
-    imported = {
+def _imported(tree: ast.Module) -> frozenset[str]:
+    """The names that import statements at module level bind."""
+    return frozenset(
         alias.asname or alias.name.split(".")[0]
         for node in tree.body
         if isinstance(node, (ast.Import, ast.ImportFrom))
         for alias in node.names
-    }
-    return {
-        name: value
-        for name, value in values.items()
-        if not name.startswith("__") and name not in imported
-    }
+    )
 
 
 def _assignments(tree: ast.Module) -> dict[str, int]:

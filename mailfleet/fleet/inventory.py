@@ -97,10 +97,20 @@ def _read_group_data(
             problems += more
             if module is None:
                 continue
-            for name, value in module.names.items():
+            for name in _exported(module):
                 origin = Origin(module.file, module.lines.get(name))
-                data.setdefault(path.stem, {})[name] = (value, origin)
+                data.setdefault(path.stem, {})[name] = (module.names[name], origin)
     return data, problems
+
+
+def _exported(module: Module) -> Iterator[str]:
+    """The names of group data: `__all__` where there is one, else all but the imported ones."""
+    chosen = module.names.get("__all__")
+    if not isinstance(chosen, (list, tuple, set, frozenset)):
+        chosen = [name for name in module.names if name not in module.imported]
+    for name in chosen:
+        if isinstance(name, str) and name in module.names and not name.startswith("__"):
+            yield name
 
 
 class _Region:
@@ -194,13 +204,14 @@ class _Region:
                     _error(origin, self.region, group, found, '("host.name", {data})')
                 )
             return None
+        keyed = {key: value for key, value in data.items() if isinstance(key, str)}
         sites = self.module.sites.get(name, ())
         if sites:
             site = sites[min(self.seen[name], len(sites) - 1)]
             self.seen[name] += 1
             fields = {k: Origin(self.module.file, line) for k, line in site.fields.items()}
-            return name, data, Origin(self.module.file, site.line), fields
-        return name, data, origin, {}
+            return name, keyed, Origin(self.module.file, site.line), fields
+        return name, keyed, origin, {}
 
     def check_strays(self) -> None:
         """Lists that pyinfra takes for groups of hosts, with names that are no host of ours."""

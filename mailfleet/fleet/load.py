@@ -172,7 +172,9 @@ def _plain(value: Any) -> Any:
     """A value of host data as JSON has it; an object of another kind as the name of its kind."""
     if isinstance(value, IPAddress):
         return str(value)
-    if value is None or isinstance(value, (str, int, float)):
+    if value is None or isinstance(value, (str, float)):
+        return value
+    if isinstance(value, int) and abs(value) < 2**63:
         return value
     return [f"a Python {type(value).__name__}"]
 

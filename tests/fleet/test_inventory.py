@@ -9,8 +9,11 @@ import sys
 from collections.abc import Callable, Collection
 from itertools import combinations
 from pathlib import Path
+from types import ModuleType
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from mailfleet.fleet.inventory import read_inventories
 from mailfleet.fleet.load import inspect
@@ -168,3 +171,55 @@ def test_standard_output_is_the_same_afterwards(write_fleet: WriteFleet) -> None
     before = os.fstat(1)
     inspect(write_fleet(), in_lab=True)
     assert os.fstat(1) == before
+
+
+def test_imported_lists_are_groups_in_an_inventory(write_fleet: WriteFleet) -> None:
+    directory = write_fleet(
+        {
+            "hosts_of_this_test.py": "backup_mx = [('mx1.us.example.net', {'ipv4': '1.1.1.1'})]\n",
+            "inventories/us.py": "from hosts_of_this_test import backup_mx\n",
+        }
+    )
+    entries, problems = read_inventories(directory)
+    assert not problems
+    assert [e.name for e in entries if e.region == "us"] == ["mx1.us.example.net"]
+
+
+strange = st.recursive(
+    st.sampled_from([None, True, -1, 2**70, float("nan"), b"x", object(), {1}, 1j, "\ud800"])
+    | st.text(max_size=5)
+    | st.ip_addresses(),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.integers() | st.text(), inner),
+    max_leaves=4,
+)
+fields = st.sampled_from(["ipv4", "ipv6", "debian", "pool", "name", "role", "ssh_hostname", "x", 7])
+items = st.tuples(st.text(max_size=9), st.dictionaries(fields, strange, max_size=4)) | strange
+
+
+@settings(
+    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    groups=st.dictionaries(
+        st.sampled_from(["senders", "mx", "backup_mx", "all", "us", "other", "_x"]),
+        st.lists(items, max_size=3) | strange | st.tuples(st.lists(items, max_size=2), strange),
+    ),
+    data=st.dictionaries(st.sampled_from(["ipv4", "pool", "debian", "__all__"]), strange),
+)
+def test_whatever_an_inventory_holds_it_gives_problems_only(
+    groups: dict[str, object], data: dict[str, object], write_fleet: WriteFleet
+) -> None:
+    code = "import values_of_this_test\nglobals().update(values_of_this_test.{})\n"
+    directory = write_fleet(
+        {
+            "inventories/us.py": code.format("groups"),
+            "inventories/group_data/senders.py": code.format("data"),
+        }
+    )
+    values = ModuleType("values_of_this_test")
+    vars(values).update(groups=groups, data=data)
+    sys.modules["values_of_this_test"] = values
+    fleet, problems = inspect(directory, in_lab=True)
+    assert (fleet is None) == any(problem.is_error for problem in problems)
+    for problem in problems:
+        assert str(problem).isprintable()

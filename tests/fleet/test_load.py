@@ -200,3 +200,17 @@ def test_a_secret_file_that_others_can_read(write_fleet: WriteFleet) -> None:
     assert "c2VjcmV0" not in str(problem)
     (directory / "secrets/tsig").chmod(0o640)
     assert inspect(directory, in_lab=True)[1] == ()
+
+
+def test_names_cannot_play_with_the_terminal(write_fleet: WriteFleet) -> None:
+    directory = write_fleet(
+        {"inventories/us.py": "mx = [('a\\x1b[2J\\nb\\udc80', {'ipv4': '198.51.100.9'})]\n"}
+    )
+    path = directory / "fleet.yml"
+    path.write_text(path.read_text() + '"\\e[31m\\u2028": 1\n')
+    os.close(os.open(os.fsencode(directory) + b"/recipients/caf\xe9", os.O_CREAT))
+    problems = told(directory)
+    assert len(problems) == 4
+    for problem in problems:
+        assert problem.isprintable()
+        problem.encode()

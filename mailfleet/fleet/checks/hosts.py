@@ -187,7 +187,7 @@ def _same_address(draft: Draft) -> Iterator[Problem]:
                 yield draft.in_host(entry, name, found, "an address of its own")
     for entry, _ in draft.hosts:
         target = entry.data.get("ssh_hostname")
-        other, _ = first.get(str(target), (entry, ""))
+        other, _ = first.get(target if isinstance(target, str) else "", (entry, ""))
         if other.name.lower() != entry.name.lower():
             found = f"{target}, the address of {other.name}"
             hint = "A deploy would turn that host into this one."

@@ -37,7 +37,7 @@ def check(draft: Draft) -> Iterator[Problem]:
 def _unused(draft: Draft) -> Iterator[Problem]:
     if not (draft.file_complete and draft.hosts_complete):
         return
-    with_senders = {entry.data.get("pool") for entry in draft.by_role[Role.SENDER]}
+    with_senders = [entry.data.get("pool") for entry in draft.by_role[Role.SENDER]]
     of_domains = {pool for domain in draft.sections.domains.values() for pool in domain.pools}
     for name in draft.declared("pools"):
         where = ("pools", name)
