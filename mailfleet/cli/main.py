@@ -12,6 +12,7 @@ import click
 
 from mailfleet.cli.common import FAILED, INTERRUPTED, USAGE, show_problems
 from mailfleet.fleet.errors import FleetError
+from mailfleet.fleet.validate import did_you_mean
 
 
 class Noun(NamedTuple):
@@ -50,6 +51,15 @@ class LazyGroup(click.Group):
         module, attribute = noun.target.split(":")
         command: click.Command = getattr(import_module(module), attribute)
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if name not in COMMANDS and not name.startswith("-"):
+            hint = did_you_mean(name, COMMANDS) or f"There are {', '.join(COMMANDS)}."
+            ctx.fail(f'No such command "{name}". {hint}')
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

@@ -153,6 +153,9 @@ def _host(entry: Entry) -> tuple[Host | None, list[Problem]]:
         if name == "name":  # the check of names says it better
             continue
         origin = entry.where(name)
+        found = violation.found
+        if isinstance(data.get(name), list):
+            found = f"a Python {type(entry.data[name]).__name__}"
         problems.append(
             Problem(
                 Severity.ERROR,
@@ -160,7 +163,7 @@ def _host(entry: Entry) -> tuple[Host | None, list[Problem]]:
                 origin.line,
                 entry.name,
                 name,
-                violation.found,
+                found,
                 violation.accepted,
                 violation.hint,
             )
@@ -169,14 +172,14 @@ def _host(entry: Entry) -> tuple[Host | None, list[Problem]]:
 
 
 def _plain(value: Any) -> Any:
-    """A value of host data as JSON has it; an object of another kind as the name of its kind."""
+    """A value of host data as JSON has it; one of another kind as a list, which no field takes."""
     if isinstance(value, IPAddress):
         return str(value)
     if value is None or isinstance(value, (str, float)):
         return value
     if isinstance(value, int) and abs(value) < 2**63:
         return value
-    return [f"a Python {type(value).__name__}"]
+    return []
 
 
 def _ordered(problems: list[Problem]) -> tuple[Problem, ...]:

@@ -228,6 +228,15 @@ def test_a_traceback_only_on_request(monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(run("check").exception, ValueError)
 
 
+@pytest.mark.parametrize(
+    ("name", "hint"), [("chek", "Did you mean check?"), ("xyz", "There are init, check, hosts")]
+)
+def test_an_unknown_command(name: str, hint: str) -> None:
+    result = run(name)
+    assert result.exit_code == 2
+    assert hint in result.stderr
+
+
 def test_help_imports_no_command() -> None:
     code = (
         "import sys; from mailfleet.cli.main import main\n"

@@ -557,7 +557,7 @@ CASES = [
         EU,
         '"debian": 12',
         '"debian": object()',
-        error(EU, '"debian"', MX_EU, "debian", "one of 12, 13"),
+        error(EU, '"debian"', MX_EU, "debian", "a Python object; accepted: one of 12, 13"),
     ),
     case(
         "address twice",

@@ -34,7 +34,7 @@ def _accounts(draft: Draft) -> Iterator[Problem]:
             yield draft.in_file(("dns", "zones", zone), found, accepted, hint)
     used = set(dns.zones.values()) if dns else set(known)
     for account in known:
-        if account not in used:
+        if account not in used and draft.file_complete:
             yield draft.in_file(
                 ("dns", "accounts", account),
                 "an account that holds no zone",

@@ -8,11 +8,11 @@ from mailfleet.fleet.draft import Draft
 from mailfleet.fleet.errors import Problem, Severity
 from mailfleet.fleet.model import Pool, Role
 from mailfleet.fleet.validate import did_you_mean, words
+from mailfleet.warmup.parameters import DAY, LONGEST_DELAY
 from mailfleet.warmup.schedule import BUILT_IN
 
-# The smtp client sits out the delay between two mails and its watchdog kills it after 5 h: Postfix
-# can pace down to one mail in 4 h (tried with 3.7 and 3.10), which is six a day.
-FEWEST = 6
+# Six a day: Postfix cannot keep a longer delay between two mails, see mailfleet.warmup.parameters.
+FEWEST = DAY // LONGEST_DELAY
 
 
 def check(draft: Draft) -> Iterator[Problem]:
