@@ -25,9 +25,9 @@ from mailfleet.dns.errors import Refusal
 from mailfleet.dns.providers.base import World
 from mailfleet.dns.records import Key, RRset, canonical_name, longest_zone, parse, txt_text
 
-MAX_LOOKUPS, MAX_VOID = 10, 2  # RFC 7208 section 4.6.4
 MAX_TEXT = 512  # RFC 7208 section 3.4
-TIMEOUT = 5.0
+MAX_CHAIN = 8  # CNAMEs, as resolvers follow them
+TIMEOUT = 5.0  # seconds
 
 # A question to the real DNS: (name, type) -> message, or None when nothing answered.
 Ask = Callable[[dns.message.QueryMessage], dns.message.Message | None]
@@ -96,36 +96,47 @@ class PlannedView(dns.nameserver.Nameserver):
         ignore_trailing: bool = False,
     ) -> dns.message.Message:
         question = request.question[0]
-        name = canonical_name(question.name)
         response = dns.message.make_response(request)
         response.flags |= dns.flags.AA | dns.flags.RA
+        name: str | None = canonical_name(question.name)
+        for _ in range(MAX_CHAIN):
+            if name is None:
+                break
+            name = self._add(response, name, question.rdtype)
+        return dns.message.from_wire(response.to_wire())
+
+    def _add(self, response: dns.message.Message, name: str, rdtype: RdataType) -> str | None:
+        """Answer for one name; the target when it is a CNAME."""
         zone = longest_zone(name, self._zones)
         if zone is not None:
             rrsets = self._zones[zone]
-            found = rrsets.get((name, question.rdtype)) or rrsets.get((name, RdataType.CNAME))
+            found = rrsets.get((name, rdtype))
+            if found is None and (alias := rrsets.get((name, RdataType.CNAME))) is not None:
+                _append(response, alias)
+                return canonical_name(alias.texts[0])
             if found is not None:
-                _add(response, found)
-            elif zone not in self._whole:
-                zone = None
-            elif not any(known == name or known.endswith("." + name) for known, _ in rrsets):
-                response.set_rcode(dns.rcode.NXDOMAIN)
-        if zone is None:
-            answer = self._ask(request)
-            if answer is None:
-                # Unknown is not wrong: stand in with a record that costs one lookup, and say so.
-                self.unanswered.add(name)
-                if question.rdtype == RdataType.TXT:
-                    _add(response, RRset(name, question.rdtype, 0, frozenset([_STAND_IN])))
-            else:
-                response.set_rcode(answer.rcode())
-                response.answer = answer.answer
-        return dns.message.from_wire(response.to_wire())
+                _append(response, found)
+                return None
+            if zone in self._whole:
+                if not any(known == name or known.endswith("." + name) for known, _ in rrsets):
+                    response.set_rcode(dns.rcode.NXDOMAIN)
+                return None
+        answer = self._ask(dns.message.make_query(f"{name}.", rdtype))
+        if answer is not None:
+            response.set_rcode(answer.rcode())
+            response.answer += answer.answer
+        else:
+            # Unknown is not wrong: stand in with a record that costs one lookup, and say so.
+            self.unanswered.add(name)
+            if rdtype == RdataType.TXT:
+                _append(response, RRset(name, rdtype, 0, frozenset([_STAND_IN])))
+        return None
 
 
 _STAND_IN = parse(RdataType.TXT, '"v=spf1 ?all"')
 
 
-def _add(response: dns.message.Message, rrset: RRset) -> None:
+def _append(response: dns.message.Message, rrset: RRset) -> None:
     ttl = rrset.ttl or 0
     owner = dns.name.from_text(rrset.name or ".")
     response.answer.append(dns.rrset.from_rdata_list(owner, ttl, sorted(rrset.rdatas)))
@@ -181,28 +192,29 @@ def _spf(claims: list[Claim], server: PlannedView, findings: Findings) -> None:
             f"at most {MAX_TEXT}, so that the answer fits in one packet (RFC 7208 section 3.4)",
             "Include fewer third parties.",
         )
-    result = checkdmarc.spf.check_spf(domain, nameservers=[server], timeout=TIMEOUT, retries=0)
-    # Without an error the counts are there; with one they may be.
-    lookups, void = result.get("dns_lookups") or 0, result.get("void_dns_lookups") or 0
-    if lookups > MAX_LOOKUPS:
+    asked = {"nameservers": [server], "timeout": TIMEOUT, "retries": 0}
+    try:
+        record = checkdmarc.spf.query_spf_record(domain, **asked)["record"]
+        checkdmarc.spf.parse_spf_record(record, domain, **asked)
+    except checkdmarc.spf.SPFTooManyDNSLookups as error:
         refuse(
             "spf-lookups",
-            f"the SPF record needs {lookups} DNS lookups, receivers stop at {MAX_LOOKUPS} and "
-            "then fail all mail of the domain",
-            f"at most {MAX_LOOKUPS} lookups (RFC 7208 section 4.6.4)",
+            f"the SPF record needs {error.data['dns_lookups']} DNS lookups or more; receivers "
+            "stop at 10 and then fail all mail of the domain",
+            "at most 10 lookups (RFC 7208 section 4.6.4)",
             "Include fewer third parties in spf.include, or send for them from a subdomain.",
         )
-    if void > MAX_VOID:
+    except checkdmarc.spf.SPFTooManyVoidDNSLookups as error:
         refuse(
             "spf-void",
-            f"{void} of the lookups of the SPF record find nothing",
-            f"at most {MAX_VOID} (RFC 7208 section 4.6.4)",
-            "Take third parties out of spf.include that have no SPF record any more.",
+            f"{error.data['void_dns_lookups']} lookups of the SPF record or more find nothing",
+            "at most 2 (RFC 7208 section 4.6.4)",
+            "Take third parties out of spf.include whose SPF record names hosts that are gone.",
         )
-    if not result["valid"] and lookups <= MAX_LOOKUPS and void <= MAX_VOID:
+    except checkdmarc.spf.SPFError as error:
         refuse(
             "spf",
-            f"the SPF record would not work: {result.get('error', 'no reason given')}",
+            f"the SPF record would not work: {error.args[0]}",
             "a record that receivers can evaluate",
             "Correct spf.include of the domain in fleet.yml.",
         )

@@ -85,29 +85,26 @@ def read(sources: Providers, keys: Mapping[str, Iterable[Key]]) -> World:
     def one(zone: str) -> ZoneView:
         return sources.of(zone).read(zone, list(dict.fromkeys(keys[zone])))
 
-    views: dict[str, ZoneView] = {}
-    errors: list[Exception] = []
-    for zone, result in sources.each(keys, one).items():
-        if isinstance(result, ZoneView):
-            views[zone] = result
-        else:
-            errors.append(result)
+    results = sources.each(keys, one)
+    errors = {zone: result for zone, result in results.items() if isinstance(result, Exception)}
     if errors:
         raise together(errors)
-    return views
+    return {zone: view for zone, view in results.items() if isinstance(view, ZoneView)}
 
 
-def together(errors: Iterable[Exception]) -> Exception:
-    """Several errors as one; what is no ProviderError is raised as it is."""
-    known: list[ProviderError] = []
-    for error in errors:
+def together(errors: Mapping[str, Exception]) -> Exception:
+    """The errors of several zones as one, each reason once; a fault of ours as it is."""
+    reasons: dict[str, list[str]] = {}
+    unreachable = True
+    for zone, error in errors.items():
         if not isinstance(error, ProviderError):
             return error
-        known.append(error)
-    if len(known) == 1:
-        return known[0]
-    text = "\n".join(dict.fromkeys(str(error) for error in known))
-    return ProviderError(text, unreachable=all(error.unreachable for error in known))
+        unreachable = unreachable and error.unreachable
+        reasons.setdefault(str(error).removeprefix(f"{zone}: "), []).append(zone)
+    lines = [f"{', '.join(filter(None, zones))}: {text}" for text, zones in reasons.items()]
+    return ProviderError(
+        "\n".join(line.removeprefix(": ") for line in lines), unreachable=unreachable
+    )
 
 
 def empty(desired: Desired) -> World:

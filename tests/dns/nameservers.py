@@ -38,10 +38,10 @@ class Nameserver:
     secret: str
     directory: Path
 
-    def ask(self, name: str, rdtype: str) -> set[str]:
-        """The values it answers with, by a plain query of our own."""
+    def ask(self, name: str, rdtype: str, timeout: float = 5) -> set[str]:
+        """The values it answers with, by a plain query of our own. `timeout` is in seconds."""
         query = dns.message.make_query(name, rdtype)
-        answer = dns.query.udp_with_fallback(query, self.address, timeout=5, port=self.port)[0]
+        answer = dns.query.udp_with_fallback(query, self.address, timeout, self.port)[0]
         return {r.to_text() for s in answer.answer for r in s if r.rdtype == s.rdtype}
 
     def resolver(self) -> dns.resolver.Resolver:
@@ -110,7 +110,7 @@ def _wait(server: Nameserver, process: subprocess.Popen[bytes], zones: Mapping[s
     for zone in (".", *zones):
         while True:
             try:
-                if server.ask(zone, "SOA"):
+                if server.ask(zone, "SOA", 0.2):
                     break
             except (OSError, dns.exception.DNSException):
                 pass
