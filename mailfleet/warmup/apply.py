@@ -18,6 +18,7 @@ from pyinfra.api.operation import operation
 
 from mailfleet.hosts import changes
 from mailfleet.hosts.facts import RUN, quoted
+from mailfleet.hosts.files import File, digest
 from mailfleet.hosts.scripts import LOCK_SECONDS
 from mailfleet.warmup.observe import digest_script
 from mailfleet.warmup.plan import HostPlan
@@ -26,11 +27,14 @@ from mailfleet.warmup.state import PATH
 
 @dataclass(frozen=True)
 class Service:
-    """Postfix on a host: its unit, the files it is reloaded for and those it is restarted for."""
+    """Postfix on a host: its unit, the paths it is reloaded for, and what it is restarted for.
+
+    `restarts` may be lines of a file instead of the whole.
+    """
 
     unit: str
     watches: tuple[str, ...]
-    restarts: tuple[str, ...] = ()
+    restarts: tuple[File, ...] = ()
 
 
 @operation(is_idempotent=True)
@@ -99,8 +103,7 @@ def _configure(plan: HostPlan, service: Service) -> list[str]:
     pairs = [f"{change.name}={change.new}" for change in plan.changes]
     expected = "".join(f"{change.name} = {change.new}\n" for change in plan.changes)
     return [
-        f'rest=$(cut -s -d" " -f2 <{stamp} 2>/dev/null)',
-        f'[ -n "$rest" ] || rest=$({digest_script(service.restarts)})',
+        _rest(service),
         f'echo "stale $rest" >{stamp}.new && mv -f {stamp}.new {stamp} || exit 1',
         f"cp -p /etc/postfix/main.cf {RUN}/main.cf.before || exit 1",
         f'undo() {{ echo "$1; main.cf is as it was" >&2; '
@@ -119,8 +122,22 @@ def _reload(service: Service) -> list[str]:
     """Have Postfix read main.cf, then note in the stamp what it runs."""
     stamp = f"{RUN}/{service.unit}.digest"
     return [
-        f'rest=$(cut -s -d" " -f2 <{stamp} 2>/dev/null)',
+        _rest(service),
         f"now=$({digest_script(service.watches)})",
         f"systemctl reload -- {service.unit} || exit 1",
         f'echo "$now $rest" >{stamp}.new && mv -f {stamp}.new {stamp} || exit 1',
     ]
+
+
+def _rest(service: Service) -> str:
+    """Take over what the stamp says of the last restart.
+
+    Without a stamp Postfix was started by the boot, from what is on disk.
+    """
+    lines = ((file.path, line) for file in service.restarts for line in file.content.splitlines())
+    tests = [f"grep -qsxF -- {quoted([line])} {path}" for path, line in lines]
+    return (
+        f'rest=$(cut -s -d" " -f2 <{RUN}/{service.unit}.digest 2>/dev/null); '
+        f'if [ -z "$rest" ]; then rest=unknown; '
+        f"if {' && '.join(tests) or 'true'}; then rest={digest(service.restarts)}; fi; fi"
+    )

@@ -11,6 +11,9 @@ from rich.table import Table
 
 from mailfleet.warmup.plan import Change, HostPlan
 from mailfleet.warmup.simulate import SimulatedDay
+from mailfleet.warmup.transports import WARM
+
+_LEGEND = "From warm on: seconds between two deliveries to a provider; warm is everybody else."
 
 
 def plan_lines(plan: HostPlan) -> Iterator[str]:
@@ -38,7 +41,7 @@ def status_table(plans: Sequence[HostPlan], transports: Sequence[str]) -> str:
     """One line a sender: where it is in its schedule, and the delays its main.cf has."""
     table = _table("host", "pool", "schedule", "started", "day", "cap/day")
     for name in transports:
-        table.add_column(f"{name} s", justify="right")
+        table.add_column(_short(name), justify="right")
     table.add_column("last run")
     table.add_column("note")
     for plan in plans:
@@ -52,7 +55,7 @@ def status_table(plans: Sequence[HostPlan], transports: Sequence[str]) -> str:
             str(now.last_run) if now else "-",
             _note(plan),
         )
-    return _text(table)
+    return f"{_text(table)}\n{_LEGEND}"
 
 
 def status_notes(plans: Iterable[HostPlan]) -> Iterator[str]:
@@ -72,7 +75,7 @@ def simulation_table(days: Sequence[SimulatedDay]) -> str:
     transports = list(days[0].delays) if days else []
     table = _table("date", "day", "cap/day")
     for name in transports:
-        table.add_column(f"{name} s", justify="right")
+        table.add_column(_short(name), justify="right")
     for each in days:
         found = (each.delays[name] for name in transports)
         table.add_row(
@@ -81,7 +84,7 @@ def simulation_table(days: Sequence[SimulatedDay]) -> str:
             str(each.cap),
             *("deferred" if delay is None else str(delay) for delay in found),
         )
-    return _text(table)
+    return f"{_text(table)}\n{_LEGEND}"
 
 
 def _caps(plan: HostPlan) -> str:
@@ -96,6 +99,10 @@ def _aligned(changes: Sequence[Change]) -> Iterator[str]:
     width = max((len(change.name) for change in changes), default=0)
     for change in changes:
         yield f"  {change.name:{width}}  {change.old or '(empty)'} -> {change.new or '(empty)'}"
+
+
+def _short(transport: str) -> str:
+    return transport.removeprefix(f"{WARM}-")
 
 
 def _delay(plan: HostPlan, transport: str) -> str:
@@ -117,7 +124,7 @@ def _note(plan: HostPlan) -> str:
 
 
 def _table(*columns: str) -> Table:
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1))
     for column in columns:
         right = column in ("day", "cap/day")
         table.add_column(column, justify="right" if right else "left", no_wrap=True)

@@ -28,6 +28,7 @@ def service_of(fleet: Fleet, host: Host) -> Service:
     return Service(
         unit=postfix.unit(host),
         watches=tuple(file.path for file in postfix.files(fleet, host)),
+        restarts=postfix.restarts(fleet, host),
     )
 
 

@@ -23,7 +23,8 @@ from mailfleet.warmup.transports import transports
 
 DAY1 = dt.date(2026, 11, 22)
 UNIT = "postfix.service"
-SERVICE = Service(UNIT, ("/etc/postfix/main.cf", "/etc/postfix/master.cf"))
+RESTARTS = (File("/etc/postfix/main.cf", "inet_protocols = all\n"),)
+SERVICE = Service(UNIT, ("/etc/postfix/main.cf", "/etc/postfix/master.cf"), RESTARTS)
 DIRECTORIES = ("/etc/postfix", "/run/mailfleet", "/var/lib/mailfleet")
 
 POSTCONF = r"""
@@ -73,7 +74,8 @@ class World:
             "".join(f"{name} unix - - y - 1 smtp\n" for name in transports(fleet))
         )
         values = parameters(fleet, sender, None)
-        self.main_cf.write_text("".join(f"{n} = {v}\n" for n, v in values.items()))
+        lines = [f"{name} = {value}\n" for name, value in values.items()]
+        self.main_cf.write_text("".join(["inet_protocols = all\n", *lines]))
         (root / "running").write_text(self.main_cf.read_text())
         (root / "reloads").write_text("")
 
@@ -178,13 +180,21 @@ def test_the_stamp_is_the_one_a_deploy_would_leave(world):
         on_disk.append((path, real.read_text()))
     (stamp,) = (world.root / "run/mailfleet").glob(f"{UNIT}.digest")
     watched, restarts = stamp.read_text().split()
-    assert restarts == digest(())
+    assert restarts == digest(RESTARTS)
     # The same bytes at the same paths; owner and group are whoever runs this test.
     files = [
         File(f"{world.root}{path}", text, user=_name("user"), group=_name("group"))
         for path, text in on_disk
     ]
     assert watched == digest(files)
+
+
+def test_a_restart_that_is_still_due_stays_due(world):
+    world.run(wish(1))
+    world.main_cf.write_text(world.main_cf.read_text().replace("= all", "= ipv4"))
+    world.run(wish(9))
+    (stamp,) = (world.root / "run/mailfleet").glob(f"{UNIT}.digest")
+    assert stamp.read_text().split()[1] == "unknown"
 
 
 def _name(kind):
