@@ -30,7 +30,7 @@ from mailfleet.lab import (
     state,
     sweep,
 )
-from mailfleet.lab.errors import LabError
+from mailfleet.lab.errors import CommandFailed, LabError
 from mailfleet.lab.files import locked
 from mailfleet.lab.layout import Layout, layout
 from mailfleet.lab.providers.catalogue import PROVIDERS
@@ -124,14 +124,13 @@ class Lab:
         """Run a command on the control machine and return what it printed.
 
         The working directory is the fleet's, unless `cwd` says another; `timeout` is in seconds.
-        Raises subprocess.CalledProcessError when `check` and it failed, LabError when the lab is
-        not up.
+        Raises CommandFailed when `check` and it failed, LabError when the lab is not up.
         """
         command, environment = self.command(argv)
-        return subprocess.run(
+        result = subprocess.run(
             command,
             env={**environment, **(env or {})},
-            check=check,
+            check=False,
             input=input,
             stdin=subprocess.DEVNULL if input is None else None,
             capture_output=True,
@@ -139,6 +138,9 @@ class Lab:
             cwd=cwd or self.record().fleet_directory,
             timeout=timeout,
         )
+        if check and result.returncode:
+            raise CommandFailed(result.returncode, list(argv), result.stdout, result.stderr)
+        return result
 
     def ssh(
         self,
