@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import date, timedelta
+from functools import partial
+from operator import eq
 
-from mailfleet.fleet.model import Host, Role
+from mailfleet.fleet.model import Fleet, Host, Role
 from mailfleet.lab import post
 from mailfleet.lab.demo.story import DemoError, Say, Step, expect, wait_for
-from mailfleet.lab.demo.tools import SERVERS, Stage
+from mailfleet.lab.demo.tools import SERVER, SERVERS, Stage
 from mailfleet.lab.mail import Job, Try, compose, eicar, gtube
 from mailfleet.lab.providers.catalogue import PROVIDERS
 from mailfleet.lab.providers.records import Message
@@ -57,39 +59,62 @@ def steps(stage: Stage, today: date) -> list[Step]:
 
 
 def _dns(stage: Stage, say: Say) -> Iterator[str]:
-    fleet = stage.fleet
-    for server in SERVERS:
-        for host in fleet.hosts:
-            expect(
-                stage.kdig(host.name, "A", server) == [str(host.ipv4)],
-                f"A of {host.name} to be {host.ipv4} at {server}",
-                stage.kdig(host.name, "A", server),
-            )
-        for domain in fleet.domains:
-            found = [line.split()[1] for line in stage.kdig(domain.name, "MX", server)]
-            wanted = {f"{h.name}." for h in (*fleet.mx_of(domain), *fleet.backup_mx_of(domain))}
-            expect(set(found) == wanted, f"MX of {domain.name} to be {wanted} at {server}", found)
-    mail = fleet.domains[0].name
-    by_preference = sorted(stage.kdig(mail, "MX"), key=lambda line: int(line.split()[0]))
-    yield f"MX of {mail}: {', '.join(by_preference)} (and the same at {len(SERVERS)} addresses)"
-    for domain in fleet.domains:
-        spf = [text for text in stage.kdig(domain.name, "TXT") if "v=spf1" in text]
-        expect(len(spf) == 1, f"one SPF record at {domain.name}", spf)
-        dmarc = stage.kdig(f"_dmarc.{domain.name}", "TXT")
-        expect(f"p={domain.dmarc.policy}" in "".join(dmarc), f"DMARC of {domain.name}", dmarc)
-    yield f"SPF of {mail}: {spf_of(stage, mail)}; {spf_of(stage, '_spf.' + fleet.general.zone)}"
-    for host in fleet.hosts:
-        for address in host.addresses:
-            names = stage.reverse(str(address))
-            expect(names == [f"{host.name}."], f"PTR of {address} to be {host.name}", names)
-    yield f"PTR = hostname for all {sum(len(h.addresses) for h in fleet.hosts)} addresses"
+    wanted = _wanted(stage.fleet)
+    found = stage.kdig([(s, name, kind) for s in SERVERS for name, kind in wanted])
+    for (server, name, kind), lines in found.items():
+        fits = wanted[name, kind]
+        expect(fits(lines), f"{kind} of {name} at {server} to be right", lines)
+    here = {
+        (name, kind): lines for (server, name, kind), lines in found.items() if server == SERVER
+    }
+    mail = stage.fleet.domains[0].name
+    senders = f"_spf.{stage.fleet.general.zone}"
+    by_preference = sorted(here[mail, "MX"], key=lambda line: int(line.split()[0]))
+    yield f"MX of {mail}: {', '.join(by_preference)}"
+    yield f"SPF of {mail}: {' '.join(_spf(here[mail, 'TXT']))}; {' '.join(here[senders, 'TXT'])}"
+    yield f"DMARC of {mail}: {' '.join(here[f'_dmarc.{mail}', 'TXT'])}"
+    pointers = sum(kind == "PTR" for _, kind in wanted)
+    yield f"PTR = hostname for all {pointers} addresses"
+    yield f"{len(wanted)} RRsets, the same at {len(SERVERS)} addresses"
     stage.mailfleet(say, "dns", "verify")
     yield "mailfleet dns verify agrees"
 
 
-def spf_of(stage: Stage, name: str) -> str:
-    """The SPF record at a name, as kdig shows it."""
-    return next((text for text in stage.kdig(name, "TXT") if "v=spf1" in text), "none")
+def _wanted(fleet: Fleet) -> dict[tuple[str, str], Callable[[list[str]], bool]]:
+    """Name and type to what the sorted answers must be, straight from the fleet files."""
+    wanted: dict[tuple[str, str], Callable[[list[str]], bool]] = {}
+    for host in fleet.hosts:
+        for address in host.addresses:
+            kind = "A" if address.version == 4 else "AAAA"
+            wanted[host.name, kind] = partial(eq, [str(address)])
+            wanted[address.reverse_pointer, "PTR"] = partial(eq, [f"{host.name}."])
+    addresses = [f"ip{a.version}:{a}" for h in fleet.with_role(Role.SENDER) for a in h.addresses]
+    wanted[f"_spf.{fleet.general.zone}", "TXT"] = partial(_lists, addresses)
+    for domain in fleet.domains:
+        hosts = sorted(f"{h.name}." for h in (*fleet.mx_of(domain), *fleet.backup_mx_of(domain)))
+        wanted[domain.name, "MX"] = partial(_exchangers, hosts)
+        wanted[domain.name, "TXT"] = partial(_includes, f"include:_spf.{fleet.general.zone}")
+        wanted[f"_dmarc.{domain.name}", "TXT"] = partial(_lists, [f"p={domain.dmarc.policy}"])
+    return wanted
+
+
+def _exchangers(hosts: list[str], lines: list[str]) -> bool:
+    return sorted(line.split()[1] for line in lines) == hosts
+
+
+def _spf(lines: list[str]) -> list[str]:
+    return [line for line in lines if "v=spf1" in line]
+
+
+def _includes(words: str, lines: list[str]) -> bool:
+    """One SPF record, with these words; other TXT records are others' business."""
+    return len(_spf(lines)) == 1 and words in _spf(lines)[0].split()
+
+
+def _lists(words: list[str], lines: list[str]) -> bool:
+    """One record, with all of these words."""
+    said = lines[0].replace(";", " ").replace('"', " ").split() if len(lines) == 1 else []
+    return set(words) <= set(said)
 
 
 def _certificates(stage: Stage) -> Iterator[str]:

@@ -18,6 +18,9 @@ from mailfleet.lab.world import NAME_SERVERS
 SERVERS = tuple(address for addresses in NAME_SERVERS.values() for address in addresses)
 SERVER = SERVERS[0]
 
+# Address of the server, name, type.
+Question = tuple[IPAddress, str, str]
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -73,14 +76,18 @@ class Stage:
             )
         return json.loads(done.stdout)
 
-    def kdig(self, name: str, kind: str, server: IPAddress = SERVER) -> list[str]:
-        """The answers of one name server, asked by kdig without recursion, sorted."""
-        words = ["kdig", f"@{server}", "+short", "+norec", "+retry=1", name, kind]
-        return sorted(self.lab.run(words).stdout.split("\n")[:-1])
-
-    def reverse(self, address: str) -> list[str]:
-        """The PTR names of an address, asked by kdig."""
-        return self.lab.run(["kdig", f"@{SERVER}", "+short", "-x", address]).stdout.split()
+    def kdig(self, questions: Sequence[Question]) -> dict[Question, list[str]]:
+        """What the name servers answer to kdig, without recursion; each answer's lines sorted."""
+        mark = ";; end"
+        lines = [
+            f"kdig @{server} +short +norec +retry=1 {name} {kind}; echo '{mark}'"
+            for server, name, kind in questions
+        ]
+        said = self.lab.run(["sh", "-c", "\n".join(lines)]).stdout.split(f"{mark}\n")
+        return {
+            question: sorted(answer.splitlines())
+            for question, answer in zip(questions, said, strict=False)
+        }
 
     def certificate(self, host: Host) -> dict[str, Any]:
         """The certificate a host serves on port 25, verified against the lab's trust store."""
