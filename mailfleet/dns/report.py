@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 
 import dns.name
+import dns.rdata
 import dns.reversename
 from dns.rdatatype import RdataType
 
@@ -13,7 +15,7 @@ from mailfleet.dns.claims import Claim, Desired, Kind
 from mailfleet.dns.draft import NOT_OURS
 from mailfleet.dns.errors import Refused
 from mailfleet.dns.plan import Plan
-from mailfleet.dns.records import RRset, sort_key
+from mailfleet.dns.records import RRset, sort_key, txt_text
 from mailfleet.dns.verify import Difference, Report
 
 _MARKS = {
@@ -23,6 +25,7 @@ _MARKS = {
     Action.ADOPT: "~",
     Action.RELEASE: "=",
 }
+_PUBLIC_KEY = re.compile(r"p=([A-Za-z0-9+/]{16})[A-Za-z0-9+/]{32,}([A-Za-z0-9+/]{14}=*)")
 NO_ACCOUNT = "no zone of the fleet"
 
 
@@ -77,7 +80,7 @@ def claims_text(desired: Desired, claims: Iterable[Claim]) -> str:
         name, rdtype = claim.key
         zone = claim.zone or NO_ACCOUNT
         lines.append(f"  {name} {RdataType.to_text(rdtype)}   ({zone})")
-        lines += [f"      {value}" for value in claim.rrset.texts]
+        lines += [f"      {_readable(rdata)}" for rdata in sorted(claim.rrset.rdatas)]
         lines.append(f"      why: {claim.why}")
     waiting = [f"Waiting for the key of {host}: deploy it first." for host in desired.waiting]
     return "\n".join([*lines, *(["", *waiting] if waiting else [])])
@@ -164,14 +167,22 @@ def _change(change: Change) -> Iterator[str]:
         Action.RELEASE: "  released: not ours any more",
     }.get(change.action, "")
     yield f"  {_MARKS[change.action]} {name} {RdataType.to_text(rdtype)} {ttl}{note}".rstrip()
-    yield from (f"      - {rdata.to_text()}" for rdata in sorted(old - new))
-    yield from (f"      + {rdata.to_text()}" for rdata in sorted(new - old))
+    yield from (f"      - {_readable(rdata)}" for rdata in sorted(old - new))
+    yield from (f"      + {_readable(rdata)}" for rdata in sorted(new - old))
     if old & new and change.writes:
         ours = set(change.owned)
         theirs = sum(rdata.to_text() not in ours for rdata in old & new)
         if theirs:
             yield f"        (keeps {theirs} value{'' if theirs == 1 else 's'} of others)"
     yield f"      why: {change.why}"
+
+
+def _readable(rdata: dns.rdata.Rdata) -> str:
+    """A value for reading: a text in one piece, the middle of a public key left out."""
+    if rdata.rdtype is not RdataType.TXT:
+        return rdata.to_text()
+    text = _PUBLIC_KEY.sub(r"p=\1…\2", txt_text(rdata))
+    return f'"{text}"'
 
 
 def _by_hand(change: Change) -> Iterator[str]:

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 from dns.rdatatype import RdataType
-from fleets import COM, MTA1, MTA2, MX1, MX2, apex, desired, planned, records
-from memory import Killed, Memory, conflict, kill, refused, unknown
+from dns_fleets import COM, MTA1, MTA2, MX1, MX2, apex, desired, planned, records
+from dns_memory import Killed, Memory, conflict, kill, refused, unknown
 
 from mailfleet.dns import ledger as ledgers
 from mailfleet.dns.apply import Applied, apply

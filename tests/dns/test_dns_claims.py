@@ -6,7 +6,7 @@ from ipaddress import ip_address
 
 import pytest
 from dns.rdatatype import RdataType
-from fleets import COM, KEYS, MTA1, MTA2, MX1, MX2, PUBLIC_KEYS, ZONES, Key, desired, fleet
+from dns_fleets import COM, KEYS, MTA1, MTA2, MX1, MX2, PUBLIC_KEYS, ZONES, Key, desired, fleet
 
 from mailfleet.dns import spf
 from mailfleet.dns.claims import Claim, Kind, derive

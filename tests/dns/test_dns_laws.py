@@ -7,7 +7,7 @@ import random
 from dataclasses import replace
 from typing import Any
 
-from fleets import (
+from dns_fleets import (
     COM,
     MTA1,
     MTA2,

@@ -9,7 +9,7 @@ import dns.message
 import dns.rcode
 import dns.rrset
 import pytest
-from fleets import COM, MTA1, MX1, carried_out, desired, planned, records, world
+from dns_fleets import COM, MTA1, MX1, carried_out, desired, planned, records, world
 
 from mailfleet.dns import lint
 from mailfleet.dns.claims import Desired

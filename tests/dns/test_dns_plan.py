@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 from dns.rdatatype import RdataType
-from fleets import (
+from dns_fleets import (
     COM,
     MTA1,
     MTA2,

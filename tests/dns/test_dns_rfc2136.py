@@ -17,7 +17,7 @@ import dns.tsigkeyring
 import dns.update
 import pytest
 from dns.rdatatype import RdataType
-from nameservers import KEY_NAME, Nameserver, available, free_port, running
+from dns_nameservers import KEY_NAME, Nameserver, available, free_port, running
 
 from mailfleet.dns.changes import Action, Change
 from mailfleet.dns.errors import Conflict, ProviderError

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 from dns.rdatatype import RdataType
-from fleets import ZONES, desired, planned, records, world
-from nameservers import KEY_NAME, Nameserver, available, running
+from dns_fleets import ZONES, desired, planned, records, world
+from dns_nameservers import KEY_NAME, Nameserver, available, running
 
 from mailfleet.dns import report
 from mailfleet.dns.changes import Action, Change
