@@ -62,5 +62,5 @@ def check_spf(resolver: Resolver, address: str, sender: str, helo: str) -> Spf:
         result=cast(SpfResult, result),
         scope="mfrom" if sender else "helo",
         domain=domain.rstrip(".").lower(),
-        reason=explanation,
+        reason="" if result == "pass" else explanation,
     )
