@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pyinfra import context, logger
-from pyinfra.api import FactBase
 from pyinfra.api.deploy import deploy
+from pyinfra.api.facts import FactBase
 
 from mailfleet.fleet.model import Fleet, Host
 from mailfleet.hosts import operations
@@ -154,9 +154,8 @@ def runs_on(fleet: Fleet, host: Host) -> bool:
 def clamav(fleet: Fleet, host: Host) -> None:
     """Settings and signatures, then the scanner, then the milter."""
     if not runs_on(fleet, host):
-        if not context.state.is_executing:
-            reason = left_off(fleet, host, context.host.get_fact(Memory))
-            context.host.log(str(reason), logger.warning)
+        reason = left_off(fleet, host, context.host.get_fact(Memory))
+        context.host.log(str(reason), logger.warning)
         for unit in _SERVICES:
             operations.service(name=f"{unit} is off", unit=unit, enabled=False)
         return

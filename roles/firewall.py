@@ -183,7 +183,7 @@ def ufw(wanted: tuple[Rule, ...]) -> Generator[StringCommand, None, None]:
         yield StringCommand("echo 'could not read the state of the firewall' >&2; exit 1")
         return
     lines = commands(wanted, state)
-    if not context.state.is_executing and state.foreign:
+    if state.foreign:
         context.host.log(
             f"ufw has rules that are not mailfleet's, they stay: {'; '.join(state.foreign)}",
             logger.warning,

@@ -10,8 +10,10 @@ import shlex
 from collections.abc import Generator
 
 from pyinfra import context, logger
-from pyinfra.api import FactBase, StringCommand, operation
+from pyinfra.api.command import StringCommand
 from pyinfra.api.deploy import deploy
+from pyinfra.api.facts import FactBase
+from pyinfra.api.operation import operation
 
 from mailfleet.fleet.model import Fleet, Host
 from mailfleet.hosts import changes, operations
@@ -96,8 +98,7 @@ def certificate(host: Host) -> Generator[StringCommand, None, None]:
     if state["state"] == "issued":
         return
     if waits_for_dns(state):
-        if not context.state.is_executing:
-            _note(host, state)
+        _note(host, state)
         return
     changes.announce("command", certificate_path(host), state["state"])
     yield StringCommand(f"{SCRIPT} ensure")
