@@ -220,6 +220,7 @@ def reconnect() -> str | None:
     except ConnectError as error:
         return str(error)
     host.connector = new
+    old.disconnect()
     client = getattr(old, "client", None)
     if client is not None:
         client.close()

@@ -85,7 +85,7 @@ class Certificate(FactBase[dict[str, str] | None]):
 
 def waits_for_dns(state: dict[str, str]) -> bool:
     """Whether nothing can be done until DNS points to the host."""
-    return state["state"] in ("self-signed", "expiring") and state["dns"] == "elsewhere"
+    return state["state"] not in ("absent", "missing", "issued") and state["dns"] == "elsewhere"
 
 
 @operation()
