@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -52,6 +52,12 @@ def copy_fleet(target: Path) -> Path:
         elif source.exists():
             shutil.copy2(source, target / name)
     return target
+
+
+@pytest.fixture(scope="session")
+def copy_example() -> Callable[[Path], Path]:
+    """What copies the example fleet to a directory of the test's own."""
+    return copy_fleet
 
 
 @pytest.fixture(scope="session")
