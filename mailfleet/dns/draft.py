@@ -18,7 +18,7 @@ from mailfleet.dns.claims import ALL_KINDS, Claim, Desired
 from mailfleet.dns.errors import Refusal
 from mailfleet.dns.ledger import Entry, Ledger
 from mailfleet.dns.providers.base import World, ZoneView
-from mailfleet.dns.records import Key, RRset, key_text
+from mailfleet.dns.records import Key, RRset, key_text, presentation
 
 # The "zone" of claims that lie in no zone of the fleet: somebody else has to enter them.
 NOT_OURS = ""
@@ -141,7 +141,9 @@ class _Zone:
             nothing_to_do = found.ttl == new.ttl if known else action is Action.UPDATE
             if nothing_to_do:
                 return None
-        foreign = [t for r in sorted(found.rdatas - new.rdatas) if (t := r.to_text()) not in ours]
+        foreign = [
+            t for r in sorted(found.rdatas - new.rdatas) if (t := presentation(r)) not in ours
+        ]
         if foreign and action is Action.UPDATE and self.view.capabilities.writes:
             self._foreign(claim, foreign)
             return None
@@ -158,7 +160,7 @@ class _Zone:
             found = self.view.rrsets.get(key)
             if found is None:
                 continue
-            mine = frozenset(r for r in found.rdatas if r.to_text() in entry.ours)
+            mine = frozenset(r for r in found.rdatas if presentation(r) in entry.ours)
             if not mine:
                 continue
             if key in self.options.release:

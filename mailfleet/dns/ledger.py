@@ -148,18 +148,20 @@ def write(directory: Path, ledger: Ledger) -> None:
 @contextmanager
 def locked(directory: Path) -> Iterator[None]:
     """Only one apply a fleet directory at a time. Raises LedgerError when another one runs."""
-    path = path_of(directory).with_name("dns-ledger.lock")
+    path = path_of(directory).parent
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open("w")
+        path.mkdir(parents=True, exist_ok=True)
+        state = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     except OSError as error:
-        raise LedgerError(f"{path} cannot be written: {error.strerror}.") from error
-    with file:
+        raise LedgerError(f"{path} cannot be opened: {error.strerror}.") from error
+    try:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(state, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise LedgerError(
                 "Another mailfleet writes DNS for this fleet right now. Wait until it is done; "
                 "nothing was changed."
             ) from None
         yield
+    finally:
+        os.close(state)

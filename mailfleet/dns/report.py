@@ -15,7 +15,7 @@ from mailfleet.dns.claims import Claim, Desired, Kind
 from mailfleet.dns.draft import NOT_OURS
 from mailfleet.dns.errors import Refused
 from mailfleet.dns.plan import Plan
-from mailfleet.dns.records import RRset, sort_key, txt_text
+from mailfleet.dns.records import RRset, presentation, sort_key, txt_text
 from mailfleet.dns.verify import Difference, Report
 
 _MARKS = {
@@ -171,7 +171,7 @@ def _change(change: Change) -> Iterator[str]:
     yield from (f"      + {_readable(rdata)}" for rdata in sorted(new - old))
     if old & new and change.writes:
         ours = set(change.owned)
-        theirs = sum(rdata.to_text() not in ours for rdata in old & new)
+        theirs = sum(presentation(rdata) not in ours for rdata in old & new)
         if theirs:
             yield f"        (keeps {theirs} value{'' if theirs == 1 else 's'} of others)"
     yield f"      why: {change.why}"
@@ -180,7 +180,7 @@ def _change(change: Change) -> Iterator[str]:
 def _readable(rdata: dns.rdata.Rdata) -> str:
     """A value for reading: a text in one piece, the middle of a public key left out."""
     if rdata.rdtype is not RdataType.TXT:
-        return rdata.to_text()
+        return presentation(rdata)
     text = _PUBLIC_KEY.sub(r"p=\1…\2", txt_text(rdata))
     return f'"{text}"'
 
@@ -190,9 +190,9 @@ def _by_hand(change: Change) -> Iterator[str]:
         address = dns.reversename.to_address(dns.name.from_text(f"{change.key[0]}."))
         found = f" (now {', '.join(change.old.texts)})" if change.old else ""
         yield f"  reverse DNS of {address}: {change.new.texts[0].rstrip('.')}{found}"
-    elif change.new:
-        if change.old:
-            yield "  instead of"
-            yield from (f"    {line}" for line in record_lines(change.old))
-        yield from (f"  {line}" for line in record_lines(change.new))
+    else:
+        old = set(record_lines(change.old)) if change.old else set()
+        new = set(record_lines(change.new)) if change.new else set()
+        yield from (f"  remove  {line}" for line in sorted(old - new))
+        yield from (f"  enter   {line}" for line in sorted(new - old))
     yield f"      why: {change.why}"

@@ -19,10 +19,11 @@ from dns.rdatatype import RdataType
 from mailfleet.dns.claims import Claim, Desired, Kind
 from mailfleet.dns.draft import NOT_OURS
 from mailfleet.dns.providers.base import World
-from mailfleet.dns.records import RRset, canonical_name, key_text
+from mailfleet.dns.records import RRset, canonical_name, key_text, presentation
 from mailfleet.dns.servers import Authorities, NoServers, Server
 
-WORKERS = 16
+WORKERS = 32
+BATCH = 50  # questions that one worker asks a server
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 10.0  # seconds between two rounds
 
 Progress = Callable[[str], None]
@@ -158,10 +159,15 @@ def _questions(
 def _round(
     questions: list[_Question], authorities: Authorities
 ) -> dict[_Question, tuple[str, str]]:
-    """Ask each server its questions, servers in parallel; one that is silent is left alone."""
+    """Ask each server its questions, in parallel; one that is silent is left alone."""
     by_server: dict[Server, list[_Question]] = {}
     for question in questions:
         by_server.setdefault(question.server, []).append(question)
+    batches = [
+        batch[start : start + BATCH]
+        for batch in by_server.values()
+        for start in range(0, len(batch), BATCH)
+    ]
 
     def one(batch: list[_Question]) -> dict[_Question, tuple[str, str]]:
         results: dict[_Question, tuple[str, str]] = {}
@@ -182,7 +188,7 @@ def _round(
 
     results: dict[_Question, tuple[str, str]] = {}
     with ThreadPoolExecutor(WORKERS) as pool:
-        for part in pool.map(one, by_server.values()):
+        for part in pool.map(one, batches):
             results.update(part)
     return results
 
@@ -197,7 +203,7 @@ def _problem(claim: Claim, found: RRset | None, nothing: str) -> str:
     if claim.exclusive:
         return f"found: {_values(found)}"
     missing = not wanted <= found.rdatas
-    doubled = [r.to_text() for r in found.rdatas - wanted if claim.takes_our_place(r)]
+    doubled = [presentation(r) for r in found.rdatas - wanted if claim.takes_our_place(r)]
     if missing or doubled:
         return f"found: {_values(found)}"
     return ""

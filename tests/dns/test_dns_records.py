@@ -74,3 +74,8 @@ def test_keys_as_options_give_them() -> None:
 def test_a_bad_key_says_what_is_accepted(text: str) -> None:
     with pytest.raises(ValueError, match="for example"):
         key_from_text(text)
+
+
+@given(st.lists(st.binary(max_size=255), min_size=1, max_size=6))
+def test_the_presentation_form_is_dnspythons(strings: list[bytes]) -> None:
+    assert records.presentation(_txt(*strings)) == _txt(*strings).to_text()
