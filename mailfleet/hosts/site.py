@@ -10,10 +10,12 @@ from pyinfra.api.exceptions import PyinfraError
 from mailfleet.fleet.errors import FleetError
 from mailfleet.fleet.load import fleet_directory, load
 from mailfleet.fleet.model import Fleet, Host
-from mailfleet.hosts import operations, roles
+from mailfleet.hosts import operations, pace, roles
 from mailfleet.hosts.facts import OsRelease
 from mailfleet.hosts.files import DEPLOYED, File
 from mailfleet.hosts.render import RenderError
+
+pace.quicken()
 
 
 class SiteError(PyinfraError):
@@ -44,12 +46,13 @@ def this_host() -> Site:
             "(groups senders, mx, backup_mx), or run in the right fleet directory"
         ) from error
     found = context.host.get_fact(OsRelease)
-    if found != ("debian", str(host.debian)):
+    # A read that failed has failed the host already; the others go on.
+    if found is not None and found != ("debian", str(host.debian)):
         raise SiteError(
-            f"{name} runs {' '.join(found) if found else 'an unknown system'}, its inventory says "
-            f"debian {host.debian}: correct `debian` there, or reinstall the host"
+            f"{name} runs {' '.join(found)}, its inventory says debian {host.debian}: correct "
+            "`debian` there, or reinstall the host"
         )
-    return Site(fleet, host)
+    return Site(fleet, host, readable=found is not None)
 
 
 @dataclass(frozen=True)
@@ -58,9 +61,12 @@ class Site:
 
     fleet: Fleet
     host: Host
+    readable: bool = True
 
     def install_packages(self) -> None:
         """The packages of all roles, in one go."""
+        if not self.readable:
+            return
         operations.packages(
             name="Packages",
             names=roles.packages_of(self.fleet, self.host),
@@ -69,13 +75,15 @@ class Site:
 
     def apply(self, role: str) -> None:
         """One role, on the hosts that have it."""
-        if role not in roles.names_of(self.fleet, self.host):
+        if not self.readable or role not in roles.names_of(self.fleet, self.host):
             return
         try:
             getattr(roles.role(role), role)(self.fleet, self.host)
-        except RenderError as error:
+        except (RenderError, FleetError, ValueError) as error:
             raise SiteError(f"{self.host.name}, role {role}: {error}") from error
 
     def note_deployed(self) -> None:
         """Leave word on the host that everything above went through."""
+        if not self.readable:
+            return
         operations.files(name="Deployed", files=(File(DEPLOYED, f"{self.host.name}\n"),))
