@@ -27,7 +27,7 @@ class DkimKeys(FactBase[dict[str, str] | None]):
             f"LC_ALL=C; export LC_ALL; for f in {KEY_DIRECTORY}/*-[0-9][0-9][0-9][0-9][0-9][0-9]"
             '.private; do [ -e "$f" ] || continue; '
             'p=$(openssl pkey -in "$f" -pubout -outform DER | base64 -w0) && [ -n "$p" ] || '
-            '{ echo "$f is no key that openssl can read: restore it or remove it, then deploy again" '
+            '{ echo "$f is no key that openssl can read: restore or remove it, then deploy again" '
             ">&2; exit 1; }; "
             'n=${f##*/}; echo "key ${n%.private} $p"; done; echo mailfleet-dkim'
         )
