@@ -11,6 +11,7 @@ from pyinfra.api.facts import FactBase
 
 from mailfleet.fleet.model import Fleet, Host
 from mailfleet.hosts import operations
+from mailfleet.hosts.facts import RUN
 from mailfleet.hosts.files import File
 from mailfleet.hosts.render import RenderError, render
 from mailfleet.hosts.roles import Port
@@ -152,7 +153,7 @@ def runs_on(fleet: Fleet, host: Host) -> bool:
 
 @deploy("clamav")
 def clamav(fleet: Fleet, host: Host) -> None:
-    """Settings and signatures, then the scanner, then the milter."""
+    """Signatures and settings, then the scanner, then the milter."""
     if not runs_on(fleet, host):
         reason = left_off(fleet, host, context.host.get_fact(Memory))
         context.host.log(str(reason), logger.warning)
@@ -161,7 +162,6 @@ def clamav(fleet: Fleet, host: Host) -> None:
         return
     wanted, database = settings(fleet, host), signatures(fleet)
     clamd, milter, service_drop_in, socket_drop_in, milter_unit = wanted
-    operations.files(name="Settings of ClamAV", files=wanted, validate=_CHECK)
     if database:
         operations.files(name="Signatures of our own", files=database, validate=_judge(database))
         operations.run(
@@ -175,6 +175,7 @@ def clamav(fleet: Fleet, host: Host) -> None:
             command=_DOWNLOAD,
             unless=f"ls {OFFICIAL}/daily.c[lv]d && ls {OFFICIAL}/main.c[lv]d",
         )
+    operations.files(name="Settings of ClamAV", files=wanted, validate=_CHECK)
     operations.service(
         name="Official signatures stay current",
         unit="clamav-freshclam.service",
@@ -217,12 +218,14 @@ def _list_others(database: Sequence[File]) -> str:
     return f"find . -mindepth 1 -maxdepth 1 ! -name '.*' {kept}"
 
 
-_DOWNLOAD = """
+_DOWNLOAD = f"""
 systemctl stop clamav-freshclam.service
-freshclam --foreground || {
+mkdir -p -m 0700 {RUN}
+freshclam --stdout >{RUN}/freshclam.log 2>&1 || {{
+    tail -n 6 {RUN}/freshclam.log
     echo "The official signatures could not be fetched. Without them clamd does not start and mail"
     echo "would wait, so the deploy stops here. Use filters.virus.database: private for a host that"
     echo "cannot reach database.clamav.net, or switch filters.virus.enabled off."
     exit 1
-} >&2
+}} >&2
 """
