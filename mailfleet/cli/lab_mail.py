@@ -91,8 +91,9 @@ def send(
     if not taken:
         raise click.exceptions.Exit(1)
     if wait is not None and (arrival is None or arrival.refused):
-        seen = "was refused" if arrival else "is not there"
-        raise Failure(f"The message to {recipient} {seen} after {wait:g} s.")
+        seen = "was refused" if arrival else f"is not there after {wait:g} s"
+        hint = f" Its queue: `mailfleet lab ssh {via} postqueue -p`." if via else ""
+        raise Failure(f"The message to {recipient} {seen}.{hint}")
 
 
 def _told(

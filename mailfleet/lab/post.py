@@ -72,7 +72,7 @@ def via(lab: Lab, host: str, sender: str, recipient: str, message: bytes) -> str
 def wait(lab: Lab, message: bytes, recipient: str, since: float, seconds: float) -> Arrival | None:
     """Where a message posted at `since` (epoch seconds) has gone, after at most so many seconds.
 
-    A provider's mailbox, or the recipient's Maildir on the mx hosts. A deferral is waited out;
+    A provider's mailbox, or a Maildir on the mx hosts. A deferral is waited out;
     what it was is in the result when the time is over. None: not seen at all. Raises LabError.
     """
     end = time.monotonic() + seconds
@@ -83,7 +83,7 @@ def wait(lab: Lab, message: bytes, recipient: str, since: float, seconds: float)
             found = _at_provider(lab, provider, id, recipient, since)
             done = found is not None and (found.message is not None or found.refused)
         else:
-            found = _at_host(lab, id, recipient)
+            found = _at_host(lab, id)
             done = found is not None
         if done or time.monotonic() >= end:
             return found
@@ -107,10 +107,9 @@ def _at_provider(
     return Arrival(place=provider.name, message=message, attempts=attempts)
 
 
-def _at_host(lab: Lab, id: str, recipient: str) -> Arrival | None:
-    user, _, domain = recipient.partition("@")
-    folder = shlex.quote(f"/var/mail/vhosts/{domain}/{user}")
-    look = f"grep -rlsF -- {shlex.quote(id)} {folder}/new {folder}/cur"
+def _at_host(lab: Lab, id: str) -> Arrival | None:
+    # Not only in the recipient's own Maildir: an alias (abuse, postmaster) leads to another.
+    look = f"grep -rlsF -- {shlex.quote(id)} /var/mail/vhosts"
     for host in lab.record().hosts:
         if host.role is not Role.MX or not lab.is_on(host.name):
             continue

@@ -129,6 +129,23 @@ def test_bytes_that_are_no_text(google: Simulator) -> None:
     assert store.message(google.directory, "1")[1].endswith(content)
 
 
+def test_commands_that_are_no_text(google: Simulator) -> None:
+    with smtplib.SMTP("127.0.0.1", google.port) as smtp:
+        for line, code in (
+            (b"EHLO \xff\r\n", 250),
+            (b"MAIL FROM:<\xff@example.com> SMTPUTF8\r\n", 250),
+            (b"RCPT TO:<bob@\xfe.example>\r\n", 550),
+            (b"RCPT TO:<b\xffb@gmail.com>\r\n", 250),
+            (b"DATA\r\n", 354),
+            (b"Subject: x\r\n\r\nx\r\n.\r\n", 250),
+        ):
+            smtp.send(line)
+            assert smtp.getreply()[0] == code
+    [message] = google.messages
+    assert message.envelope.recipients == ("b\ufffdb@gmail.com",)
+    assert google.attempts[0].recipients == ("bob@\ufffd.example",)
+
+
 def test_dots_and_an_empty_body(google: Simulator) -> None:
     content = compose(body=".\r\n..\r\n.x\r\n")
     google.send(content)

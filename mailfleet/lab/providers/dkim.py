@@ -18,6 +18,10 @@ _SILENT.addHandler(logging.NullHandler())
 _SILENT.propagate = False
 
 
+# What dkimpy raises for fields that are no DKIM fields at all, beside its own errors.
+_MALFORMED = (dkimpy.DKIMException, ValueError, LookupError, TypeError)
+
+
 class _Unusable(Exception):
     """There is no key to verify with, now or ever, depending on `result`."""
 
@@ -58,7 +62,7 @@ class _Key:
             raise _Unusable("permerror", f"the key at {owner} is revoked")
         try:
             _, self.bits, _, _ = dkimpy.evaluate_pk(owner, text)
-        except (dkimpy.DKIMException, ValueError) as error:
+        except _MALFORMED as error:
             raise _Unusable("permerror", f"unusable key at {owner}: {error}") from error
         self.testing = b"y" in tags.get(b"t", b"").split(b":")
 
@@ -67,8 +71,10 @@ def check_dkim(resolver: Resolver, content: bytes) -> tuple[Dkim, ...]:
     """A verdict for each DKIM-Signature field from the top; empty when there is none."""
     try:
         message = dkimpy.DKIM(content, logger=_SILENT)
-    except dkimpy.DKIMException as error:
-        return (Dkim(result="permerror", domain="", selector="", reason=str(error)),)
+    except _MALFORMED as error:
+        return (
+            Dkim(result="permerror", domain="", selector="", reason=f"unreadable header: {error}"),
+        )
     fields = [value for name, value in message.headers if name.lower() == b"dkim-signature"]
     return tuple(
         _check_signature(resolver, content, index, field)
@@ -103,7 +109,7 @@ def _verify(content: bytes, index: int, tags: dict[str, str], key: _Key) -> tupl
             return "fail", "the signature does not match"
     except _Unusable as error:
         return error.result, str(error)
-    except (dkimpy.DKIMException, ValueError) as error:
+    except _MALFORMED as error:
         return ("fail" if "body hash mismatch" in str(error) else "permerror"), str(error)
     return _acceptable(tags.get("a", ""), key.bits)
 

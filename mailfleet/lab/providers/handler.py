@@ -13,7 +13,7 @@ from mailfleet.lab.providers.behaviour import Rule
 from mailfleet.lab.providers.records import Verdicts
 from mailfleet.lab.providers.replies import REPLIES, Stage
 from mailfleet.lab.providers.resolver import DnsFailure
-from mailfleet.lab.providers.transaction import Transaction
+from mailfleet.lab.providers.transaction import Transaction, text
 
 if TYPE_CHECKING:
     from mailfleet.lab.providers.server import Service
@@ -54,16 +54,16 @@ class Handler:
     async def handle_RCPT(  # aiosmtpd's signature
         self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
     ) -> str:
-        current = self._current()
+        current, recipient = self._current(), text(address)
         try:
-            ours = await self._service.receives(address)
+            ours = await self._service.receives(recipient)
         except DnsFailure:
-            return self._refuse("rcpt", current, (address,), "dns")
+            return self._refuse("rcpt", current, (recipient,), "dns")
         if not ours:
-            return self._refuse("rcpt", current, (address,), "relay")
-        rule = self._service.commands.decide("rcpt", current.address, (address,))
+            return self._refuse("rcpt", current, (recipient,), "relay")
+        rule = self._service.commands.decide("rcpt", current.address, (recipient,))
         if rule is not None:
-            return self._refuse("rcpt", current, (address,), rule)
+            return self._refuse("rcpt", current, (recipient,), rule)
         envelope.rcpt_tos.append(address)
         return f"250 2.1.5 OK {current.id} - {current.provider.name}"
 

@@ -15,10 +15,10 @@ def trace_fields(host: str, message: Message) -> bytes:
     literal = f"IPv6:{peer.address}" if ":" in peer.address else peer.address
     protocol = ("UTF8SMTP" if "SMTPUTF8" in envelope.options else "ESMTP") + ("S" if tls else "")
     encryption = f"\r\n\t(version={tls.version} cipher={tls.cipher})" if tls else ""
-    to = f"\r\n\tfor <{envelope.recipients[0]}>" if len(envelope.recipients) == 1 else ""
+    to = f"\r\n\tfor <{_line(envelope.recipients[0])}>" if len(envelope.recipients) == 1 else ""
     date = format_datetime(datetime.fromtimestamp(message.times.data, UTC))
     fields = (
-        f"Return-Path: <{envelope.sender}>\r\n"
+        f"Return-Path: <{_line(envelope.sender)}>\r\n"
         f"Authentication-Results: {message.authentication_results}\r\n"
         f"Received: from {_plain(peer.helo)} ({_plain(peer.ptr or 'unknown')} [{literal}])\r\n"
         f"\tby {host} with {protocol} id {message.id}{encryption}{to};\r\n\t{date}\r\n"
@@ -41,3 +41,7 @@ def without_forged_results(content: bytes, host: str) -> bytes:
 
 def _plain(text: str) -> str:
     return re.sub(r"[^!-~]", "?", text)
+
+
+def _line(text: str) -> str:
+    return re.sub(r"[\x00-\x1f\x7f]", "?", text)

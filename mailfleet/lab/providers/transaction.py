@@ -48,10 +48,10 @@ class Transaction:
             provider=provider,
             # Link-local peers carry a zone (%eth0) that DNS does not want.
             peer=(address.partition("%")[0], port),
-            helo=session.host_name or "",
+            helo=text(session.host_name or ""),
             tls=_tls(session),
-            sender="" if sender == "<>" else sender,
-            options=tuple(options),
+            sender="" if sender == "<>" else text(sender),
+            options=tuple(text(option) for option in options),
             connected=connected,
         )
 
@@ -68,7 +68,7 @@ class Transaction:
     def receive(self, envelope: Envelope) -> None:
         """Take over what DATA brought."""
         self.arrived = time.time()
-        self.recipients = tuple(envelope.rcpt_tos)
+        self.recipients = tuple(text(address) for address in envelope.rcpt_tos)
         self.content = envelope.original_content or b""
         self.headers = headers_of(self.content)
 
@@ -140,6 +140,11 @@ class Transaction:
             dkim=dkim,
             dmarc=dmarc,
         )
+
+
+def text(value: str) -> str:
+    """What a peer said, without the surrogates that aiosmtpd has for bytes that are no UTF-8."""
+    return value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _tls(session: Session) -> records.Tls | None:
