@@ -93,6 +93,10 @@ def remove(lab: Layout) -> None:
     while is_up(lab):
         _run(["umount", "--lazy", str(lab.namespace_file)])
     lab.namespace_file.unlink(missing_ok=True)
+    directory = lab.namespace_file.parent
+    if directory.is_mount() and not any(directory.iterdir()):
+        # `ip netns add` mounted it over itself; refused when somebody is just using it.
+        subprocess.run(["umount", str(directory)], check=False, capture_output=True)
 
 
 def inside(lab: Layout, work: Callable[[], T]) -> T:

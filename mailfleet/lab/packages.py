@@ -23,6 +23,7 @@ import urllib.error
 import urllib.request
 from collections import defaultdict
 from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
@@ -30,6 +31,10 @@ from urllib.parse import quote, unquote, urlsplit
 # Seconds without an answer after which a mirror counts as away, and how long it does.
 TIMEOUT = 30.0
 AWAY = 60.0
+
+
+# How a file is called while it is fetched; what a killed proxy left is removed by a later one.
+_PARTIAL = ".fetch-"
 
 
 class NotAllowed(Exception):
@@ -96,7 +101,9 @@ class Store:
             request.add_header("If-Modified-Since", stamp)
         with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+            with tempfile.NamedTemporaryFile(
+                dir=path.parent, prefix=_PARTIAL, delete=False
+            ) as file:
                 try:
                     shutil.copyfileobj(answer, file, 1 << 20)
                     length = answer.headers.get("Content-Length")
@@ -163,8 +170,6 @@ class Server(ThreadingHTTPServer):
 
 
 def _http_time(value: str) -> float:
-    from email.utils import parsedate_to_datetime  # noqa: PLC0415
-
     try:
         return parsedate_to_datetime(value).timestamp()
     except ValueError:
@@ -179,6 +184,9 @@ def main() -> None:
     parser.add_argument("--mirror", action="append", required=True)
     options = parser.parse_args()
     options.cache.mkdir(parents=True, exist_ok=True)
+    for partial in options.cache.rglob(f"{_PARTIAL}*"):
+        if time.time() - partial.stat().st_mtime > 3600:
+            partial.unlink(missing_ok=True)
     listener = socket.socket(fileno=options.descriptor)
     Handler.store = Store(options.cache, tuple(options.mirror))
     server = Server(listener.getsockname(), Handler, bind_and_activate=False)

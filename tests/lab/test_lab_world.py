@@ -244,3 +244,28 @@ def test_secrets_are_for_root_only(lab: Lab) -> None:
         if path.exists()
     )
     assert (place.secrets / "tsig").read_text() not in arguments
+
+
+# -- a deployed host
+
+# Bare hosts have no DNS tool: the question is made here, and asked there.
+ASK = """
+import socket, sys
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.settimeout(10)
+s.sendto(bytes.fromhex(sys.argv[1]), ("127.0.0.1", 53))
+print(s.recv(4096).hex())
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "rdtype"),
+    [("gmail.com.", "MX"), ("example.com.", "MX"), ("acme.lab.test.", "A"), (".", "DNSKEY")],
+)
+def test_the_resolver_of_a_deployed_host_validates(name: str, rdtype: str, deployed: Lab) -> None:
+    query = dns.message.make_query(name, rdtype, want_dnssec=True)
+    for host in deployed.record().hosts:
+        argv = ["python3", "-c", ASK, query.to_wire().hex()]
+        answer = dns.message.from_wire(bytes.fromhex(deployed.ssh(host.name, argv).stdout))
+        assert answer.flags & dns.flags.AD, host.name
+        assert answer.answer, host.name
