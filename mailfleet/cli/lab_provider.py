@@ -10,7 +10,7 @@ from typing import Any, Literal
 import click
 from pydantic import ValidationError
 
-from mailfleet.cli.common import Failure
+from mailfleet.cli.common import Failure, emit, json_option
 from mailfleet.lab import mailboxes
 from mailfleet.lab.errors import LabError
 from mailfleet.lab.lab import Lab
@@ -43,7 +43,16 @@ def provider(context: click.Context, name: str) -> None:
     """What the mailbox provider NAME (google, microsoft) does with mail; no ACTION shows it."""
     context.obj = name
     if context.invoked_subcommand is None:
-        _show(name, _load(name))
+        _show(_load(name), name, as_json=False)
+
+
+@provider.command()
+@json_option
+@click.pass_context
+@clear_errors
+def show(context: click.Context, as_json: bool) -> None:
+    """What it has been told; so does no ACTION."""
+    _show(_load(context.obj), context.obj, as_json)
 
 
 def _scope(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -78,7 +87,7 @@ def _refusal(command: Callable[..., Any]) -> Callable[..., Any]:
 def _action(name: str, *decorators: Decorator) -> Decorator:
     def register(command: Callable[..., Any]) -> Callable[..., Any]:
         wrapped = click.pass_context(clear_errors(command))
-        for decorator in (*decorators, _scope):
+        for decorator in (json_option, *decorators, _scope):
             wrapped = decorator(wrapped)
         return provider.command(name)(wrapped)
 
@@ -144,22 +153,32 @@ def complain(context: click.Context, **options: Any) -> None:
 
 @provider.command()
 @click.argument("wish", type=click.Choice(["recorded", "required"]))
+@json_option
 @click.pass_context
 @clear_errors
-def authentication(context: click.Context, wish: Literal["recorded", "required"]) -> None:
+def authentication(
+    context: click.Context, wish: Literal["recorded", "required"], as_json: bool
+) -> None:
     """Only write verdicts down, or refuse what has no PTR or is unauthenticated as well."""
     changed = _load(context.obj).model_copy(update={"authentication": wish})
-    _save(context.obj, changed)
+    _save(changed, context.obj, as_json)
 
 
-def _tell(context: click.Context, action: str, addresses: tuple[str, ...], **fields: Any) -> None:
+def _tell(
+    context: click.Context,
+    action: str,
+    *,
+    addresses: tuple[str, ...],
+    as_json: bool,
+    **fields: Any,
+) -> None:
     networks = tuple(network for text in addresses for network in _networks(text))
     try:
         rule = Rule.model_validate({"action": action, "addresses": networks, **fields})
     except ValidationError as error:
         first = error.errors()[0]
         raise click.UsageError(first["msg"].removeprefix("Value error, ")) from error
-    _save(context.obj, _load(context.obj).with_rule(rule))
+    _save(_load(context.obj).with_rule(rule), context.obj, as_json)
 
 
 def _load(name: str) -> Behaviour:
@@ -168,13 +187,15 @@ def _load(name: str) -> Behaviour:
     return behaviour.load(mailboxes.directory(here.layout, name))
 
 
-def _save(name: str, changed: Behaviour) -> None:
-    directory = mailboxes.directory(Lab().layout, name)
-    behaviour.save(directory, changed)
-    _show(name, changed)
+def _save(changed: Behaviour, name: str, as_json: bool) -> None:
+    behaviour.save(mailboxes.directory(Lab().layout, name), changed)
+    _show(changed, name, as_json)
 
 
-def _show(name: str, current: Behaviour) -> None:
+def _show(current: Behaviour, name: str, as_json: bool) -> None:
+    if as_json:
+        emit(current, True)
+        return
     commands = Commands(mailboxes.directory(Lab().layout, name), PROVIDERS[name])
     click.echo(f"{name}: authentication is {current.authentication}")
     for rule in current.rules:

@@ -124,6 +124,12 @@ def test_actions_are_written_and_shown(lab: type[FakeLab]) -> None:
     assert _rules(lab, "microsoft") == ()
 
 
+def test_the_state_as_json(lab: type[FakeLab]) -> None:
+    told = json.loads(_run(provider, "google", "defer", "--count", "2", "--json").output)
+    assert (told["authentication"], told["rules"][0]["count"]) == ("recorded", 2)
+    assert json.loads(_run(provider, "google", "show", "--json").output) == told
+
+
 def test_every_action_with_its_options(lab: type[FakeLab]) -> None:
     for arguments in (
         ["reject", "--recipient", "no*@gmail.com"],
