@@ -39,6 +39,7 @@ def _host_lines(plan: HostPlan) -> Iterator[str]:
         told = True
     if plan.operations and not (told or packages):
         yield from (f"  {operation}" for operation in plan.operations)
+    yield from (f"  note: {note}" for note in plan.notes)
 
 
 def _diff_lines(diff: Sequence[str]) -> Iterator[str]:

@@ -28,6 +28,7 @@ class HostPlan:
     host: Host
     changes: tuple[Change, ...]
     operations: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def new(self) -> bool:
@@ -81,7 +82,7 @@ def plan(hosts: Iterable[Host], results: Iterable[HostResult]) -> Plan:
     judged = [(host, by_name[host.name]) for host in hosts]
     bad = [result for _, result in judged if not result.ok]
     return Plan(
-        hosts=tuple(HostPlan(h, r.changes, r.operations) for h, r in judged if r.ok),
+        hosts=tuple(HostPlan(h, r.changes, r.operations, r.notes) for h, r in judged if r.ok),
         unreachable=tuple(result for result in bad if result.status == "unreachable"),
         failed=tuple(result for result in bad if result.status != "unreachable"),
     )

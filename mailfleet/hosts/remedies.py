@@ -31,7 +31,10 @@ _REMEDIES = (
         r"a password is required|interactive authentication is required|sudo password",
         "sudo asks for a password: allow this user NOPASSWD, or connect as root",
     ),
-    (r"No space left on device|Disk quota exceeded", "the disk is full: make room (df -h)"),
+    (
+        r"No space left on device|Disk quota exceeded|Wrote only \d+ of",
+        "the disk is full: make room (df -h)",
+    ),
     (
         r"Read-only file system",
         "a file system is read-only, often after a disk error: see dmesg on the host",

@@ -64,7 +64,9 @@ def install_files(
             "trap 'exit 143' HUP INT TERM PIPE",
             f"rm -f -- {staged}; (umask 022; mkdir -p -- {parents}) || drain",
             "base64 -d | { tar -xzpmf - -C / --no-same-owner; status=$?; cat >/dev/null; "
-            "exit $status; } || exit 1",
+            "exit $status; } || "
+            # tar does not say why it wrote less than it wanted.
+            f"{{ echo 'the new files could not be written' >&2; df -h -- {parents} >&2; exit 1; }}",
             f'staged() {{ case $1 in {cases} *) echo "$1";; esac; }}',
         ]
         if validate:

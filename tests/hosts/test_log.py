@@ -87,7 +87,7 @@ def test_answers_that_are_no_report(text: str) -> None:
         ("Could not connect (timed out)", "host is up"),
         ("Could not connect ([Errno None] Unable to connect to port 22 on h)", "host is up"),
         ("sudo: a password is required", "NOPASSWD"),
-        ("tar: write error: No space left on device", "disk is full"),
+        ("tar: x: Wrote only 4608 of 10240 bytes", "disk is full"),
         ("E: Could not get lock /var/lib/dpkg/lock-frontend. It is held by process 1", "wait"),
         ("another mailfleet run has held /run/mailfleet/lock for 120 s", "wait"),
         ("W: Failed to fetch http://deb.example/x  Temporary failure resolving", "mirror"),
