@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import click
+from rich.console import Console
+from rich.markup import escape
 
 from mailfleet.cli.common import (
     FAILED,
@@ -23,9 +25,9 @@ from mailfleet.fleet.model import Fleet, Host
 from mailfleet.hosts import describe
 from mailfleet.hosts.apply import carry_out, dry_run
 from mailfleet.hosts.plan import Plan, SelectionError, Wave, plan, select, waves
-from mailfleet.hosts.results import Event, Result
+from mailfleet.hosts.results import Event
 from mailfleet.hosts.runner import RunnerError
-from mailfleet.hosts.verify import Finding, verify
+from mailfleet.hosts.verify import verify
 
 
 @click.command()
@@ -67,11 +69,15 @@ class Session:
         self.as_json = as_json
         self.document: dict[str, Any] = {"plan": None, "waves": [], "findings": []}
         self._start = time.monotonic()
+        self._console = Console(stderr=True, highlight=False)
+        # Shows what is being done, on a terminal; in a pipe there are only the lines.
+        self._spinner = self._console.status("")
 
     def deploy(self, hosts: Sequence[Host], *, dry: bool, yes: bool) -> int:
         """Plan, confirm, change, verify; the exit code."""
         self.progress(f"looking at {len(hosts)} hosts")
-        looked = dry_run(self.fleet, hosts, self._listen)
+        with self._spinner:
+            looked = dry_run(self.fleet, hosts, self._listen)
         if looked.error:
             raise Failure(looked.error)
         planned = plan(hosts, looked.hosts)
@@ -81,14 +87,14 @@ class Session:
         if planned.failed:
             return self.end(FAILED, "Nothing was changed: not every host could be read.")
         if dry:
-            return self.end(code, "" if planned.changing else "No changes.")
+            return self.end(code, _words(planned))
         if planned.changing:
             self._confirm(planned, yes)
             if not self._carry_out(waves(planned)):
                 return self.end(FAILED, "Stopped; hosts that were not reached yet are unchanged.")
         reached = [each.host for each in planned.hosts]
         failed = self._verify(reached) if reached else False
-        return self.end(FAILED if failed else code, "" if planned.changing else "No changes.")
+        return self.end(FAILED if failed else code, _words(planned))
 
     def _confirm(self, planned: Plan, yes: bool) -> None:
         if yes:
@@ -102,19 +108,20 @@ class Session:
         click.confirm(f"Change {len(planned.changing)} hosts?", abort=True, err=True)
 
     def _carry_out(self, order: Sequence[Wave]) -> bool:
-        for wave, result in carry_out(self.fleet, order, self._listen):
-            self._done(wave, result)
+        for wave in order:
+            self.progress(f"{wave.title}: {', '.join(host.name for host in wave.hosts)}")
+            with self._spinner:
+                result = carry_out(self.fleet, wave, self._listen)
+            self.document["waves"].append({"title": wave.title, "result": result})
+            self.say([f"{wave.title} ({result.seconds:.0f} s)", *describe.result_lines(result)])
             if not result.ok:
                 return False
         return True
 
-    def _done(self, wave: Wave, result: Result) -> None:
-        self.document["waves"].append({"title": wave.title, "result": result})
-        self.say([f"{wave.title} ({result.seconds:.0f} s)", *describe.result_lines(result)])
-
     def _verify(self, hosts: Sequence[Host]) -> bool:
         self.progress("verifying over new connections")
-        findings: tuple[Finding, ...] = verify(self.fleet, hosts)
+        with self._spinner:
+            findings = verify(self.fleet, hosts)
         self.document["findings"] = findings
         self.say(describe.finding_lines(findings))
         return any(finding.verdict == "failed" for finding in findings)
@@ -123,10 +130,13 @@ class Session:
         line = describe.event_line(event)
         if line is not None:
             self.progress(line)
+        elif event.what == "started":
+            self._spinner.update(escape(event.operation))
 
     def progress(self, line: str) -> None:
         """A line with the seconds since the start, on standard error."""
-        click.echo(f"{time.monotonic() - self._start:6.1f}s  {line}", err=True)
+        text = f"{time.monotonic() - self._start:6.1f}s  {line}"
+        self._console.print(text, markup=False, soft_wrap=True)
 
     def say(self, lines: Sequence[str] | Any) -> None:
         """Lines for people; machines get the document instead."""
@@ -141,3 +151,10 @@ class Session:
         if self.as_json:
             emit({**self.document, "exit_code": code}, True)
         return code
+
+
+def _words(planned: Plan) -> str:
+    """The last line about a plan that left nothing to do."""
+    if not planned.hosts:
+        return "No host was reached."
+    return "" if planned.changing else "No changes."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 
@@ -42,15 +42,9 @@ def dry_run(fleet: Fleet, hosts: Sequence[Host], listener: Listener | None = Non
     return _merged(run(jobs(fleet, hosts, "site.py", dry=True), fleet.directory, listener))
 
 
-def carry_out(
-    fleet: Fleet, waves: Sequence[Wave], listener: Listener | None = None
-) -> Iterator[tuple[Wave, Result]]:
-    """Deploy wave after wave; ends after the first wave in which something is not right."""
-    for wave in waves:
-        result = _merged(run(jobs(fleet, wave.hosts, "site.py"), fleet.directory, listener))
-        yield wave, result
-        if not result.ok:
-            return
+def carry_out(fleet: Fleet, wave: Wave, listener: Listener | None = None) -> Result:
+    """Deploy the hosts of a wave. Whoever calls it stops when the result is not ok."""
+    return _merged(run(jobs(fleet, wave.hosts, "site.py"), fleet.directory, listener))
 
 
 def _merged(results: Sequence[Result]) -> Result:
