@@ -26,7 +26,9 @@ from pydantic import ConfigDict
 from mailfleet.lab.providers.records import Value
 from mailfleet.lab.providers.resolver import DnsFailure, Resolver
 
-TIMEOUT_SECONDS = 60.0
+# How long a host may take to be reached, and to answer a command.
+CONNECT_SECONDS = 15.0
+ANSWER_SECONDS = 60.0
 Step = Literal["dns", "connect", "ehlo", "starttls", "mail", "rcpt", "data"]
 
 
@@ -220,7 +222,7 @@ class _Session:
         self.tls: str | None = None
         self._smtp = smtplib.SMTP(
             local_hostname=helo,
-            timeout=TIMEOUT_SECONDS,
+            timeout=CONNECT_SECONDS,
             source_address=None if source is None else (source, 0),
         )
 
@@ -229,6 +231,8 @@ class _Session:
         smtp = self._smtp
         if not self._ask("connect", lambda: smtp.connect(self._address, job.port)):
             return
+        if smtp.sock is not None:
+            smtp.sock.settimeout(ANSWER_SECONDS)
         smtp._host = self._host  # type: ignore[attr-defined]  # SNI: the name, not the address
         if not self._ask("ehlo", smtp.ehlo) and not self._ask("ehlo", smtp.helo):
             return
