@@ -67,9 +67,10 @@ class Lab:
         lab = self.layout
         requirements.require(None if self.is_up else lab)
         with self._locked():
-            record = self._record(fleet)
+            record = state.state_of(fleet)
             _check_addresses(record.hosts)
             fresh = tuple(record.host(name) for name in bare)
+            self._replace(record)
             archives = mirrors.discover()
             self.report(f"network namespace {lab.namespace}")
             network.setup(lab, [a for host in record.hosts for a in host.addresses])
@@ -202,8 +203,8 @@ class Lab:
             )
         return record
 
-    def _record(self, fleet: Fleet) -> state.State:
-        new = state.state_of(fleet)
+    def _replace(self, new: state.State) -> None:
+        """Make `new` the lab's record, and remove what only the one before it has."""
         old = state.read(self.layout)
         if old is not None and network.is_up(self.layout):
             if old.fleet_directory != new.fleet_directory:
@@ -220,7 +221,6 @@ class Lab:
         elif old is not None or self.layout.hosts.is_dir():
             sweep.sweep(self.layout, self.report)
         state.save(self.layout, new)
-        return new
 
     def _world(self, zones: tuple[str, ...]) -> None:
         knot.start(self.layout, zones)
