@@ -9,6 +9,7 @@ import dataclasses
 import functools
 import json
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,10 +22,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mailfleet.fleet.addresses import in_lab
+from mailfleet.fleet.addresses import in_lab, inside_lab
 from mailfleet.fleet.errors import FleetError
 from mailfleet.fleet.load import fleet_directory, load
-from mailfleet.fleet.model import Fleet
+from mailfleet.fleet.model import Fleet, Host
+from mailfleet.hosts.plan import SelectionError, select
 
 FAILED, USAGE, UNREACHABLE, INTERRUPTED = 1, 2, 3, 130
 
@@ -126,12 +128,39 @@ def show_problems(error: FleetError) -> None:
         click.echo(str(problem), err=True)
 
 
+def chosen_hosts(
+    fleet: Fleet, regions: Sequence[str], limits: Sequence[str] = ()
+) -> tuple[Host, ...]:
+    """The hosts of some regions that match a limit. Raises Failure (2) when one names nobody."""
+    try:
+        return select(fleet, regions, limits)
+    except SelectionError as error:
+        raise Failure(str(error), USAGE) from error
+
+
+def terminal() -> bool:
+    """Whether a person is there to be asked."""
+    return sys.stdin.isatty()
+
+
+def confirm(question: str, yes: bool) -> None:
+    """Ask before a change; `yes` is the answer that `--yes` gave.
+
+    Raises click.Abort on a no, Failure (2) when nobody is there to be asked.
+    """
+    if yes:
+        return
+    if not terminal():
+        raise Failure(f"{question} Nobody is there to be asked: give --yes.", USAGE)
+    click.confirm(question, abort=True, err=True)
+
+
 def refuse_outside_lab(fleet: Fleet) -> None:
     """Stop before a fleet of documentation addresses meets the real network.
 
-    Raises Failure (exit code 2) unless MAILFLEET_LAB=1, which `mailfleet lab run` sets.
+    Raises Failure (exit code 2) unless this is the lab, where `mailfleet lab run` puts a command.
     """
-    if os.environ.get("MAILFLEET_LAB") == "1":
+    if inside_lab():
         return
     for host in fleet.hosts:
         for address in host.addresses:

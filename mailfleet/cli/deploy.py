@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -16,6 +15,8 @@ from mailfleet.cli.common import (
     UNREACHABLE,
     USAGE,
     Failure,
+    chosen_hosts,
+    confirm,
     emit,
     fleet_option,
     json_option,
@@ -24,7 +25,7 @@ from mailfleet.cli.common import (
 from mailfleet.fleet.model import Fleet, Host
 from mailfleet.hosts import describe
 from mailfleet.hosts.apply import carry_out, dry_run
-from mailfleet.hosts.plan import Plan, SelectionError, Wave, plan, select, waves
+from mailfleet.hosts.plan import Plan, Wave, plan, waves
 from mailfleet.hosts.results import Event
 from mailfleet.hosts.runner import RunnerError
 from mailfleet.hosts.verify import verify
@@ -49,10 +50,7 @@ def deploy(
     as_json: bool,
 ) -> int:
     """Bring the hosts to their roles: all of them, or those of some regions."""
-    try:
-        hosts = select(fleet, regions, limits)
-    except SelectionError as error:
-        raise Failure(str(error), USAGE) from error
+    hosts = chosen_hosts(fleet, regions, limits)
     refuse_outside_lab(fleet)
     session = Session(fleet, as_json)
     try:
@@ -89,23 +87,12 @@ class Session:
         if dry:
             return self.end(code, _words(planned))
         if planned.changing:
-            self._confirm(planned, yes)
+            confirm(f"Change {len(planned.changing)} hosts?", yes)
             if not self._carry_out(waves(planned)):
                 return self.end(FAILED, "Stopped; hosts that were not reached yet are unchanged.")
         reached = [each.host for each in planned.hosts]
         failed = self._verify(reached) if reached else False
         return self.end(FAILED if failed else code, _words(planned))
-
-    def _confirm(self, planned: Plan, yes: bool) -> None:
-        if yes:
-            return
-        if not sys.stdin.isatty():
-            raise Failure(
-                f"{len(planned.changing)} hosts would change and nobody is there to be asked: "
-                "give --yes to go on, or --dry to look only",
-                USAGE,
-            )
-        click.confirm(f"Change {len(planned.changing)} hosts?", abort=True, err=True)
 
     def _carry_out(self, order: Sequence[Wave]) -> bool:
         for wave in order:

@@ -15,6 +15,7 @@ from mailfleet.cli.common import (
     UNREACHABLE,
     USAGE,
     Failure,
+    confirm,
     emit,
     fleet_option,
     json_option,
@@ -223,10 +224,9 @@ def apply(
         if as_json:
             emit({"plan": made.as_json(), **api.Applied().as_json()}, as_json=True)
         return
-    if not yes:
-        if as_json:
-            raise Failure("--json asks nothing: add --yes to apply.", USAGE)
-        click.confirm("Apply this?", abort=True)
+    if as_json and not yes:
+        raise Failure("--json asks nothing: add --yes to apply.", USAGE)
+    confirm(f"Apply {len(made.changes)} changes?", yes)
     result = api.apply(fleet, made, lambda line: click.echo(line, err=True))
     if as_json:
         emit({"plan": made.as_json(), **result.as_json()}, as_json=True)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import json
-import sys
 import tempfile
 from collections.abc import Sequence
 from contextlib import redirect_stdout
@@ -19,12 +18,20 @@ from typing import Any
 
 import click
 
-from mailfleet.cli.common import USAGE, Failure, emit, fleet_option, json_option, refuse_outside_lab
+from mailfleet.cli.common import (
+    USAGE,
+    Failure,
+    chosen_hosts,
+    emit,
+    fleet_option,
+    json_option,
+    refuse_outside_lab,
+    terminal,
+)
 from mailfleet.cli.deploy import deploy
 from mailfleet.cli.dns import dns
 from mailfleet.cli.warmup import warmup
 from mailfleet.fleet.model import Fleet, Role
-from mailfleet.hosts.plan import SelectionError, select
 
 
 @dataclass(frozen=True)
@@ -62,14 +69,13 @@ def up(
     REGIONs limit the hosts; DNS is always that of the whole fleet. Stops at the first step that
     fails, with its exit code; run it again to go on.
     """
-    try:
-        hosts = select(fleet, regions, ())
-    except SelectionError as error:
-        raise Failure(str(error), USAGE) from error
+    hosts = chosen_hosts(fleet, regions)
     refuse_outside_lab(fleet)
     asking = not (dry or yes)
-    if asking and (as_json or not sys.stdin.isatty()):
-        raise Failure("Nobody is there to be asked: give --yes to go on, or --dry to look", USAGE)
+    if asking and (as_json or not terminal()):
+        raise Failure(
+            "Nobody is there to be asked: give --yes, or --dry to look.", USAGE
+        )
     warming = any(host.role is Role.SENDER for host in hosts)
     with tempfile.TemporaryDirectory(prefix="mailfleet-up-") as scratch:
         addresses = Path(scratch) / "addresses.json"

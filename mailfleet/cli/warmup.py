@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import sys
 from collections.abc import Iterable, Sequence
 
 import click
@@ -13,6 +12,8 @@ from mailfleet.cli.common import (
     UNREACHABLE,
     USAGE,
     Failure,
+    chosen_hosts,
+    confirm,
     emit,
     fleet_option,
     json_option,
@@ -20,7 +21,6 @@ from mailfleet.cli.common import (
 )
 from mailfleet.fleet.model import Fleet, Host, Role
 from mailfleet.hosts.describe import trouble_lines
-from mailfleet.hosts.plan import SelectionError, select
 from mailfleet.warmup import describe
 from mailfleet.warmup.plan import Wish
 from mailfleet.warmup.runs import Exchange, Round, RunError, exchange, one_at_a_time
@@ -199,7 +199,7 @@ def _carry_out(
                 _show(shown)
             if dry or not changing:
                 return _end(shown, changed=False, as_json=as_json)
-            _confirm(len(changing), yes)
+            confirm(f"Change {len(changing)} senders?", yes)
             applied = rounds.apply(shown)
             after = _look(rounds)
     except RunError as error:
@@ -226,18 +226,6 @@ def _show(shown: Round) -> None:
     for plan in shown.plans:
         if plan.problem is not None or not plan.nothing_to_do:
             _say(describe.plan_lines(plan))
-
-
-def _confirm(number: int, yes: bool) -> None:
-    if yes:
-        return
-    if not sys.stdin.isatty():
-        raise Failure(
-            f"{number} senders would change and nobody is there to be asked: "
-            "give --yes to go on, or --dry to look only",
-            USAGE,
-        )
-    click.confirm(f"Change {number} senders?", abort=True, err=True)
 
 
 def _end(seen: Round, *, changed: bool, as_json: bool, failed: bool = False) -> int:
@@ -282,10 +270,7 @@ def _say(lines: Iterable[str]) -> None:
 
 def _senders(fleet: Fleet, regions: Sequence[str], limits: Sequence[str]) -> tuple[Host, ...]:
     """The senders of some regions; the lab's fleet only inside the lab."""
-    try:
-        hosts = select(fleet, regions, limits)
-    except SelectionError as error:
-        raise Failure(str(error), USAGE) from error
+    hosts = chosen_hosts(fleet, regions, limits)
     senders = tuple(host for host in hosts if host.role is Role.SENDER)
     if not senders:
         raise Failure("No sender is among the chosen hosts: only senders warm up", USAGE)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv6Address, ip_network
+import os
+import socket
+from ipaddress import IPv4Address, IPv6Address, ip_network
 
 from mailfleet.fleet.types import IPAddress
 
@@ -15,6 +17,28 @@ EXAMPLE_NETWORKS = (
     *LAB_NETWORKS,
     *(ip_network(text) for text in ("192.0.2.0/24", "203.0.113.0/24", "3fff::/20")),
 )
+# The lab's control machine, on which every command that touches a host or a server runs.
+CONTROL = IPv4Address("198.18.0.10")
+
+
+def inside_lab() -> bool:
+    """Whether this process runs on the lab's control machine.
+
+    MAILFLEET_LAB=1, which `mailfleet lab run` sets, is not believed alone: set by mistake on
+    another machine, it would send traffic to whoever answers at documentation addresses there.
+    """
+    return os.environ.get("MAILFLEET_LAB") == "1" and is_ours(CONTROL)
+
+
+def is_ours(address: IPAddress) -> bool:
+    """Whether an address is one of this machine's, or of this network namespace's."""
+    family = socket.AF_INET if address.version == 4 else socket.AF_INET6
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind((str(address), 0))
+        except OSError:
+            return False
+    return True
 
 
 def in_lab(address: IPAddress) -> bool:

@@ -7,6 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from mailfleet.fleet.addresses import inside_lab
 from mailfleet.fleet.checks import check
 from mailfleet.fleet.checks.hosts import FIELDS
 from mailfleet.fleet.draft import Draft, Sections
@@ -41,7 +42,7 @@ def inspect(
 ) -> tuple[Fleet | None, tuple[Problem, ...]]:
     """The fleet (None when there are errors) and every problem, errors and warnings, by place.
 
-    `in_lab` is whether documentation addresses are real here; by default MAILFLEET_LAB says so.
+    `in_lab` is whether documentation addresses are real here; by default it is found out.
     Inventories and group data are executed; nothing is sent anywhere unless they do it.
     """
     directory = directory.absolute()
@@ -49,7 +50,7 @@ def inspect(
     if missing is not None:
         return None, (missing,)
     if in_lab is None:
-        in_lab = os.environ.get("MAILFLEET_LAB") == "1"
+        in_lab = inside_lab()
     source = _read(directory)
     sections, problems = _sections(source)
     file_complete = not problems

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
+from mailfleet.fleet import addresses
 from mailfleet.fleet.model import IPAddress
 from mailfleet.lab.providers.catalogue import PROVIDERS
 
 CONTROL_NAME = "control.lab.test"
-CONTROL = (IPv4Address("198.18.0.10"), IPv6Address("2001:db8:0:18::10"))
+CONTROL = (addresses.CONTROL, IPv6Address("2001:db8:0:18::10"))
 PACKAGES = IPv4Address("198.18.0.3")
 PACKAGES_PORT = 3142
 NAME_SERVERS = {

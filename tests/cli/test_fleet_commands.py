@@ -25,6 +25,7 @@ ROOT = Path(__file__).parents[2]
 def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("MAILFLEET_FLEET", "MAILFLEET_LAB", "MAILFLEET_DEBUG"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("mailfleet.fleet.addresses.is_ours", lambda address: False)
     load.cache_clear()
 
 
@@ -55,6 +56,7 @@ def test_check_of_the_example_warns_outside_the_lab(monkeypatch: pytest.MonkeyPa
         "example: 4 hosts in 2 regions, 3 domains: 0 errors, 4 warnings\n"
     )
     monkeypatch.setenv("MAILFLEET_LAB", "1")
+    monkeypatch.setattr("mailfleet.fleet.addresses.is_ours", lambda address: True)
     result = run("check", "--fleet", str(ROOT))
     assert result.output == "example: 4 hosts in 2 regions, 3 domains: 0 errors, 0 warnings\n"
 
@@ -262,7 +264,11 @@ def test_outside_the_lab_documentation_addresses_are_refused(
         host.model_copy(update={"ipv4": address, "ipv6": None}) for host in fleet.hosts
     )
     common.refuse_outside_lab(fleet.model_copy(update={"hosts": elsewhere}))
+    monkeypatch.setenv("MAILFLEET_LAB", "1")  # set by mistake, on a machine that is not the lab
+    with pytest.raises(common.Failure, match="mailfleet lab run --"):
+        common.refuse_outside_lab(fleet)
     monkeypatch.setenv("MAILFLEET_LAB", "1")
+    monkeypatch.setattr("mailfleet.fleet.addresses.is_ours", lambda address: True)
     common.refuse_outside_lab(fleet)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -107,6 +108,7 @@ def here(
     zones = {zone: TOKEN if zone == "example.com" else "" for zone in ZONES}
     with running("knot", tmp_path / "knot", zones) as server:
         monkeypatch.setenv("MAILFLEET_LAB", "1")
+        monkeypatch.setattr("mailfleet.fleet.addresses.is_ours", lambda address: True)
         monkeypatch.setenv("MAILFLEET_TEST_TSIG", server.secret)
         found = Authorities(_only_first(server), server.port, 1.0)
         monkeypatch.setattr(dns_api, "Authorities", lambda: found)
@@ -211,10 +213,15 @@ def test_a_foreign_value_and_the_way_out(here: Here) -> None:
     assert here.run("plan").output.startswith("No changes.")
 
 
-def test_asking_first(here: Here) -> None:
+def test_asking_first(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    nobody = here.run("apply", input="y\n")  # a pipe, not a person
+    assert nobody.exit_code == 2
+    assert "--yes" in nobody.output
+    assert here.server.ask("example.com", "MX") == set()
+    monkeypatch.setattr("mailfleet.cli.common.terminal", lambda: True)
     refused = here.run("apply", input="n\n")
     assert refused.exit_code == 1
-    assert "Apply this?" in refused.output
+    assert re.search(r"Apply \d+ changes\?", refused.output)
     assert here.server.ask("example.com", "MX") == set()
     assert here.run("apply", input="y\n").exit_code == 0
     assert here.server.ask("example.com", "MX") == {"10 mx1.eu.example.net."}
@@ -257,6 +264,7 @@ def test_an_unreachable_server_ends_with_3_and_is_named_once(
     offline: Here, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MAILFLEET_LAB", "1")
+    monkeypatch.setattr("mailfleet.fleet.addresses.is_ours", lambda address: True)
     monkeypatch.setenv("MAILFLEET_TEST_TSIG", base64.b64encode(b"w" * 32).decode())
     failed = offline.run("plan")
     assert failed.exit_code == 3

@@ -33,6 +33,11 @@ def fleet(tmp_path: Path) -> Path:
     return directory
 
 
+@pytest.fixture(autouse=True)
+def _has_the_address_of_the_lab(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mailfleet.fleet.addresses.is_ours", lambda address: True)
+
+
 def mailfleet(*words: str | Path, lab: bool = True) -> Result:
     environment = {"MAILFLEET_LAB": "1" if lab else None, "MAILFLEET_FLEET": None}
     return CliRunner(env=environment).invoke(main, [str(word) for word in words])

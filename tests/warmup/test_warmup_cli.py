@@ -88,6 +88,7 @@ def directory(tmp_path, monkeypatch):
             shutil.copytree(EXAMPLE / name, tmp_path / name)
     shutil.copy(EXAMPLE / "fleet.yml", tmp_path)
     monkeypatch.setenv("MAILFLEET_LAB", "1")
+    monkeypatch.setattr("mailfleet.fleet.addresses.is_ours", lambda address: True)
     monkeypatch.setenv("MAILFLEET_FLEET", str(tmp_path))
     return tmp_path
 
@@ -131,7 +132,7 @@ def test_a_dry_run_changes_nothing(pyinfra):
 
 
 def test_nobody_to_ask_is_told_before_anything_is_changed(pyinfra):
-    assert "give --yes to go on, or --dry to look only" in warmup("run", code=2)
+    assert "give --yes, or --dry to look only" in warmup("run", code=2)
     assert pyinfra.rounds == ["look"]
 
 
