@@ -2,46 +2,19 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import time
-from collections.abc import Callable
-from functools import wraps
-from typing import ParamSpec, TypeVar
 
 import click
 
 from mailfleet.cli import lab_mail
-from mailfleet.cli.common import Failure, emit, fleet_option, json_option
+from mailfleet.cli.common import emit, fleet_option, json_option
 from mailfleet.cli.lab_demo import demo
+from mailfleet.cli.lab_errors import clear_errors
 from mailfleet.fleet.model import Fleet
 from mailfleet.lab import requirements
-from mailfleet.lab.errors import LabError
 from mailfleet.lab.lab import Lab
 from mailfleet.lab.status import status as status_of
-
-P = ParamSpec("P")
-T = TypeVar("T")
-
-
-def clear_errors(function: Callable[P, T]) -> Callable[P, T]:
-    """Turn a LabError into a message and exit code 1."""
-
-    @wraps(function)
-    def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
-        try:
-            return function(*args, **kwargs)
-        except LabError as error:
-            raise Failure(str(error)) from error
-        except OSError as error:
-            if error.errno != errno.ENOSPC:
-                raise
-            raise Failure(
-                f"The disk is full ({error}). Free some space, then run `mailfleet lab up` again,"
-                " or `mailfleet lab down` to remove what there is."
-            ) from error
-
-    return wrapper
 
 
 class Progress:

@@ -10,7 +10,8 @@ from pathlib import Path
 import click
 
 from mailfleet.cli.common import USAGE, Failure, emit, json_option, print_table
-from mailfleet.cli.lab_provider import clear_errors, mail_address, provider
+from mailfleet.cli.lab_errors import clear_errors
+from mailfleet.cli.lab_provider import mail_address, provider
 from mailfleet.lab import mailboxes, post
 from mailfleet.lab.lab import Lab
 from mailfleet.lab.mail import Job, Transcript, compose, eicar, gtube

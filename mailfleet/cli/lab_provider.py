@@ -3,36 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import wraps
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any, Literal
 
 import click
 from pydantic import ValidationError
 
-from mailfleet.cli.common import Failure, emit, json_option
+from mailfleet.cli.common import emit, json_option
+from mailfleet.cli.lab_errors import clear_errors
 from mailfleet.lab import mailboxes
-from mailfleet.lab.errors import LabError
 from mailfleet.lab.lab import Lab
 from mailfleet.lab.providers import behaviour
-from mailfleet.lab.providers.behaviour import BadBehaviour, Behaviour, Commands, Rule
+from mailfleet.lab.providers.behaviour import Behaviour, Commands, Rule
 from mailfleet.lab.providers.catalogue import PROVIDERS
 from mailfleet.lab.providers.replies import REPLIES
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
-
-
-def clear_errors(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Say what is wrong and what to do, without a traceback."""
-
-    @wraps(command)
-    def wrapper(*args: Any, **kwargs: Any) -> Any:
-        try:
-            return command(*args, **kwargs)
-        except (LabError, BadBehaviour) as error:
-            raise Failure(str(error)) from error
-
-    return wrapper
 
 
 @click.group(invoke_without_command=True, subcommand_metavar="[ACTION [OPTIONS]]")

@@ -73,9 +73,7 @@ def up(
     refuse_outside_lab(fleet)
     asking = not (dry or yes)
     if asking and (as_json or not terminal()):
-        raise Failure(
-            "Nobody is there to be asked: give --yes, or --dry to look.", USAGE
-        )
+        raise Failure("Nobody is there to be asked: give --yes, or --dry to look.", USAGE)
     warming = any(host.role is Role.SENDER for host in hosts)
     with tempfile.TemporaryDirectory(prefix="mailfleet-up-") as scratch:
         addresses = Path(scratch) / "addresses.json"

@@ -21,6 +21,7 @@ from mailfleet.lab import (
     images,
     keys,
     knot,
+    limits,
     mailboxes,
     mirrors,
     network,
@@ -72,6 +73,7 @@ class Lab:
             fresh = tuple(record.host(name) for name in bare)
             self._replace(record)
             archives = mirrors.discover()
+            limits.raise_inotify(self.report)
             self.report(f"network namespace {lab.namespace}")
             network.setup(lab, [a for host in record.hosts for a in host.addresses])
             self.report("package proxy")

@@ -132,7 +132,7 @@ def test_a_dry_run_changes_nothing(pyinfra):
 
 
 def test_nobody_to_ask_is_told_before_anything_is_changed(pyinfra):
-    assert "give --yes, or --dry to look only" in warmup("run", code=2)
+    assert "give --yes" in warmup("run", code=2)
     assert pyinfra.rounds == ["look"]
 
 

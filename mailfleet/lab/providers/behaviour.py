@@ -20,6 +20,7 @@ from typing import Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
+from mailfleet.lab.errors import LabError
 from mailfleet.lab.providers.catalogue import Provider
 from mailfleet.lab.providers.records import Value
 from mailfleet.lab.providers.replies import REPLIES, Reply, Stage, parse
@@ -99,7 +100,7 @@ class Behaviour(Value):
         return self.model_copy(update={"rules": tuple(ordered)})
 
 
-class BadBehaviour(Exception):
+class BadBehaviour(LabError):
     """The file is not a `Behaviour`."""
 
 
