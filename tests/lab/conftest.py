@@ -25,6 +25,11 @@ FLEET_FILES = ("fleet.yml", "inventories", "recipients", "clamav", "deploy")
 LAB_DIRECTORY = Path("/var/lib/mailfleet/test-lab")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What wants bare hosts comes before what deploys them; a deployed host's firewall is up."""
+    items.sort(key=lambda item: "deployed" in getattr(item, "fixturenames", ()))
+
+
 @pytest.fixture(scope="session")
 def able() -> None:
     """Skip, with the reason, only where no package could make the lab run; else fail."""
