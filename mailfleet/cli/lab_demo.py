@@ -19,6 +19,8 @@ from mailfleet.lab.demo.tools import Stage
 from mailfleet.lab.errors import LabError
 from mailfleet.lab.lab import Lab
 
+# What means that a step failed, rather than that the demo is broken.
+_FAILURES = (LabError, CalledProcessError, TimeoutExpired)
 HINT = """\
 The lab is still up. Look around:
   mailfleet lab status             what runs, and where
@@ -44,17 +46,15 @@ def demo(fleet: Fleet, as_json: bool) -> None:
         console.print(Text(line))
 
     started = time.monotonic()
-    missing = requirements.missing()
+    missing = [f"{item.what} What to do: {item.remedy}" for item in requirements.missing()]
+    lab = Lab(report=lambda line: say(f"   {line}"))
+    outcomes: list[Outcome] = []
+    if not missing:
+        outcomes = play(steps.steps(Stage(lab, fleet), datetime.now(UTC).date()), say, _FAILURES)
+        if not outcomes[0].passed:  # the lab itself
+            missing = list(outcomes[0].lines)
     if missing:
-        outcomes = play(offline.steps(fleet.directory), say, ())
-    else:
-        lab = Lab(report=lambda line: say(f"   {line}"))
-        stage = Stage(lab, fleet)
-        outcomes = play(
-            steps.steps(stage, datetime.now(UTC).date()),
-            say,
-            (LabError, CalledProcessError, TimeoutExpired),
-        )
+        outcomes += play(offline.steps(fleet.directory), say, ())
     seconds = time.monotonic() - started
     if as_json:
         emit({"outcomes": outcomes, "missing": missing, "seconds": seconds}, True)

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from mailfleet.lab.demo.story import DemoError, Say, Step
-from mailfleet.lab.requirements import Requirement
 
 
 def steps(directory: Path) -> list[Step]:
@@ -37,10 +35,10 @@ def steps(directory: Path) -> list[Step]:
         yield "the fleet files are right"
 
     def render(say: Say) -> Iterator[str]:
-        with tempfile.TemporaryDirectory() as scratch:
-            run(say, "render", f"{scratch}/files")
-            files = [path for path in Path(scratch).rglob("*") if path.is_file()]
-        yield f"{len(files)} files rendered"
+        target = directory / "build" / "rendered"
+        run(say, "render", str(target))
+        files = [path for path in target.rglob("*") if path.is_file()]
+        yield f"{len(files)} files, for you to read: {target}"
 
     def plan(say: Say) -> Iterator[str]:
         run(say, "dns", "plan", "--offline")
@@ -58,7 +56,7 @@ def steps(directory: Path) -> list[Step]:
     ]
 
 
-def left_out(missing: Sequence[Requirement]) -> list[str]:
+def left_out(missing: Sequence[str]) -> list[str]:
     """What was not shown, exactly what is missing for it, and what to do."""
     lines = [
         "Left out, because the lab cannot run here: bare hosts and their deploy, DNS applied and"
@@ -66,5 +64,4 @@ def left_out(missing: Sequence[Requirement]) -> list[str]:
         " backup_mx, and the warm-up in main.cf.",
         "Missing:",
     ]
-    lines += [f"  - {item.what} What to do: {item.remedy}" for item in missing]
-    return lines
+    return [*lines, *(f"  - {reason}" for reason in missing)]

@@ -9,6 +9,7 @@ from functools import partial
 from operator import eq
 
 from mailfleet.fleet.model import Fleet, Host, Role
+from mailfleet.hosts.apply import deploy_file
 from mailfleet.lab import post
 from mailfleet.lab.demo.story import DemoError, Say, Step, expect, wait_for
 from mailfleet.lab.demo.tools import SERVER, SERVERS, Stage
@@ -250,6 +251,13 @@ def _second(stage: Stage, say: Say) -> Iterator[str]:
     lines = stage.mailfleet(say, "deploy", "--yes")
     expect(any("no changes" in line.lower() for line in lines), "no changes", lines[-1:])
     yield f"deploy: {lines[-1].strip()}"
+    for region in stage.fleet.regions:
+        site = str(deploy_file(stage.fleet, "site.py"))
+        lines = stage.pyinfra(say, "-y", f"inventories/{region}.py", site)
+        # "Grand total", then how many there were, changed something, failed, changed nothing.
+        total = next(line.split() for line in lines if "Grand total" in line)
+        expect(total[2] == total[5] and total[3] == "-", f"no changes in {region}", total[2:])
+        yield f"pyinfra on {region}: {total[5]} of {total[2]} operations without a change"
     plan = stage.mailfleet(say, "dns", "plan")
     expect(any("no changes" in line.lower() for line in plan), "no changes", plan[-1:])
     yield f"dns plan: {plan[-1].strip()}"

@@ -62,20 +62,6 @@ class Stage:
             raise DemoError(f"exit code {process.returncode} of: {' '.join(argv)}")
         return lines
 
-    def ask(self, *arguments: str) -> Any:
-        """The JSON that a mailfleet command prints. Raises DemoError when it fails."""
-        done = self.lab.run(
-            [sys.executable, "-m", "mailfleet", *arguments, "--json"],
-            check=False,
-            cwd=self.fleet.directory,
-        )
-        if done.returncode:
-            tail = "\n".join((done.stdout + done.stderr).splitlines()[-5:])
-            raise DemoError(
-                f"exit code {done.returncode} of mailfleet {' '.join(arguments)}\n{tail}"
-            )
-        return json.loads(done.stdout)
-
     def kdig(self, questions: Sequence[Question]) -> dict[Question, list[str]]:
         """What the name servers answer to kdig, without recursion; each answer's lines sorted."""
         mark = ";; end"
