@@ -19,6 +19,8 @@ Action = Literal["accept", "tempfail"]
 
 # 50 MiB: what the large mailbox providers accept, base64 included.
 MESSAGE_BYTES = 50 * 1024 * 1024
+# What a message may grow by between a backup_mx and an mx: Received and the filters' fields.
+GROWTH_BYTES = 1024 * 1024
 
 # The owner of all Maildirs; a fixed number, because virtual(8) wants numbers in main.cf.
 VMAIL = "vmail"
@@ -32,9 +34,11 @@ class Milter:
 
     socket: str
     default_action: Action
+    content_seconds: int | None = None  # for the whole message; None is Postfix's 300
 
     def __str__(self) -> str:
-        return f"{{ {self.socket}, default_action={self.default_action} }}"
+        patience = f", content_timeout={self.content_seconds}s" if self.content_seconds else ""
+        return f"{{ {self.socket}, default_action={self.default_action}{patience} }}"
 
 
 @dataclass(frozen=True)
@@ -102,7 +106,7 @@ def settings(
         # Beside the address of the inventory, SLAAC may have given the host others.
         bind_ipv6=host.ipv6,
         envelope_sender=_envelope_sender(fleet),
-        message_bytes=MESSAGE_BYTES,
+        message_bytes=MESSAGE_BYTES - (GROWTH_BYTES if host.role is Role.BACKUP_MX else 0),
         certificate=tls.certificate_path(host),
         smtpd_milters=signer if sender else _filters(fleet, scanner),
         non_smtpd_milters=signer,
@@ -162,7 +166,8 @@ def _filters(fleet: Fleet, scanner: bool) -> tuple[Milter, ...]:
     if fleet.filters.virus.enabled and scanner:
         found.append(Milter(clamav.MILTER, "tempfail"))
     if fleet.filters.spam.enabled:
-        found.append(Milter(spamassassin.MILTER, "accept"))
+        # A spamd that hangs must not keep the client waiting until it sends the message again.
+        found.append(Milter(spamassassin.MILTER, "accept", content_seconds=60))
     return tuple(found)
 
 

@@ -15,7 +15,7 @@ from pyinfra.api.deploy import deploy
 from pyinfra.api.facts import FactBase
 from pyinfra.api.operation import operation
 
-from mailfleet.fleet.model import Fleet, Host
+from mailfleet.fleet.model import Fleet, Host, Role
 from mailfleet.hosts import changes, operations
 from mailfleet.hosts.files import File
 from mailfleet.hosts.render import render
@@ -24,8 +24,13 @@ from mailfleet.hosts.roles import Port
 SCRIPT = "/usr/local/lib/mailfleet/mailfleet-cert"
 # Days before its end; public CAs give 90, and revoke nothing that is renewed early.
 RENEW_DAYS = 30
-# Units that read the certificate when they are told to reload.
-RELOADED = ("postfix.service",)
+# Units that read the certificate when they are told to reload. A sender serves it to nobody yet,
+# and a reload would restart the pauses of its warm-up.
+RELOADED = {
+    Role.SENDER: (),
+    Role.MX: ("postfix.service",),
+    Role.BACKUP_MX: ("postfix.service",),
+}
 
 _UNITS = "/etc/systemd/system"
 
@@ -55,7 +60,7 @@ def files(fleet: Fleet, host: Host) -> tuple[File, ...]:
         "contact": shlex.quote(fleet.acme.contact or fleet.general.contact),
         "certificate": certificate_path(host),
         "renew_days": RENEW_DAYS,
-        "reload": shlex.quote(" ".join(RELOADED)),
+        "reload": shlex.quote(" ".join(RELOADED[host.role])),
     }
     return (
         File(SCRIPT, render("usr/local/lib/mailfleet/mailfleet-cert.j2"), mode="755"),

@@ -208,6 +208,20 @@ CASES = [
         error(YML, "contact", "fleet", "contact", "accepted: a mail address"),
     ),
     case(
+        "contact that the mx would forward to",
+        YML,
+        "contact: postmaster@example.com",
+        "contact: ops@elsewhere.example",
+        error(YML, "contact", "fleet", "contact", "one of the domains: example.com"),
+    ),
+    case(
+        "contact at a host of the fleet",
+        YML,
+        "contact: postmaster@example.com",
+        "contact: root@mta1.eu.example.net",
+        error(YML, "contact", "fleet", "contact", "one of the domains: example.com"),
+    ),
+    case(
         "rua with mailto",
         YML,
         "rua: [dmarc@",
@@ -670,7 +684,74 @@ CASES = [
         EU,
         '"debian": 12',
         '"ssh_password": "hunter2hunter2"',
-        warning(EU, "ssh_password", MX_EU, "ssh_password", "not shown"),
+        error(EU, "ssh_password", MX_EU, "ssh_password", "not shown"),
+    ),
+    case(
+        "sudo password in host data",
+        EU,
+        '"debian": 12',
+        '"_sudo_password": "hunter2hunter2"',
+        error(EU, "_sudo_password", MX_EU, "_sudo_password", "in clear"),
+    ),
+    case(
+        "secret deep in host data",
+        EU,
+        '"debian": 12',
+        '"cloud": {"accounts": [{"API_KEY": "hunter2hunter2"}]}',
+        error(EU, "cloud", MX_EU, "cloud", "in clear"),
+    ),
+    case(
+        "secret of every host",
+        "inventories/group_data/all.py",
+        'ssh_user = "root"',
+        'auth_token = "hunter2hunter2"',
+        error(
+            "inventories/group_data/all.py",
+            "auth_token",
+            "inventories/group_data/all.py",
+            "auth_token",
+            "in clear",
+        ),
+    ),
+    case(
+        "secret of a group",
+        US,
+        'backup_mx = [\n    ("mx1.us.example.net", {"ipv4": "198.51.100.153"}),\n]',
+        'backup_mx = (\n    [("mx1.us.example.net", {"ipv4": "198.51.100.153"})],\n'
+        '    {"private_key": "hunter2hunter2"},\n)',
+        error(US, "backup_mx", "us backup_mx", "private_key", "in clear"),
+    ),
+    case(
+        "what is no secret in clear",
+        EU,
+        '"debian": 12',
+        '"ssh_key": "~/.ssh/id", "password_file": "/x", "token": "", "secret": None, "bypass": "x"',
+    ),
+    *(
+        case(
+            f"{name} {value}",
+            EU,
+            '"debian": 12',
+            f'"{name}": {value}',
+            error(EU, name, MX_EU, name, says),
+        )
+        for name, value, says in (
+            ("ssh_hostname", "22", "22; accepted: a host name or an address"),
+            ("ssh_hostname", '"root@mx"', "accepted: a host name or an address"),
+            ("ssh_hostname", '""', "accepted: a host name or an address"),
+            ("ssh_port", '"22"', '"22"; accepted: a whole number from 1 to 65535'),
+            ("ssh_port", "70000", "70000; accepted: a whole number"),
+            ("ssh_port", "True", "accepted: a whole number"),
+            ("ssh_user", "0", "0; accepted: the name of a user"),
+            ("ssh_key", '["~/.ssh/id"]', "a Python list; accepted: the path"),
+            ("ssh_key", '"-----BEGIN\\nhunter2hunter2"', "not shown"),
+        )
+    ),
+    case(
+        "right SSH data",
+        EU,
+        '"debian": 12',
+        '"ssh_hostname": "fe80::1%eth0", "ssh_port": 2222, "ssh_user": "root", "ssh_key": None',
     ),
     case(
         "backup_mx without an mx",
@@ -686,8 +767,14 @@ CASES = [
         EU,
         "senders = [",
         "sender = [",
-        warning(EU, "sender = [", "eu", "sender", "Did you mean senders?"),
-        warning(YML, "8.b.d.0", "dns", "zones.8.b.d.0.1.0.0.2.ip6.arpa"),
+        error(EU, "sender = [", "eu", "sender", "Did you mean senders?"),
+    ),
+    case(
+        "group in the plural",
+        US,
+        "backup_mx = [",
+        "backup_mxs = [",
+        error(US, "backup_mxs = [", "us", "backup_mxs", "Did you mean backup_mx?"),
     ),
     case(
         "stray list",

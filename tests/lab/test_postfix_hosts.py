@@ -115,6 +115,32 @@ def test_recipients(deployed: Lab, fleet: Fleet, name: str) -> None:
     assert {to: answers[to][0] for to in unknown} == dict.fromkeys(unknown, 550)
 
 
+@pytest.mark.parametrize("name", [MX, BACKUP])
+def test_nobody_gets_reports_of_delivery_sent_to_a_third_party(
+    deployed: Lab, fleet: Fleet, name: str
+) -> None:
+    # The answer to a request for a report of success (RFC 3461), which would go to the victim.
+    recipient = "<alice@example.com> NOTIFY=SUCCESS"
+    address = str(fleet.host(name).ipv4)
+    ((code, reply),) = ask(deployed, [(address, "victim@gmail.com", recipient)])
+    assert code // 100 == 5, reply
+
+
+def test_what_the_backup_takes_has_hops_to_spare_at_the_mx(deployed: Lab, fleet: Fleet) -> None:
+    script = """
+    import smtplib, sys
+    backup, hops = sys.stdin.read().split()
+    received = "Received: from a by b\\r\\n" * int(hops)
+    with smtplib.SMTP(backup, local_hostname="control.lab.test") as session:
+        try:
+            session.sendmail("", ["alice@example.com"], received + "Subject: hops\\r\\n\\r\\n.")
+        except smtplib.SMTPDataError as error:
+            print(error.smtp_code)
+    """
+    # An mx refuses 50; a message of 45 would arrive there with a few more.
+    assert control(deployed, script, f"{fleet.host(BACKUP).ipv4} 45").strip() == "554"
+
+
 @pytest.mark.parametrize("name", SENDERS)
 def test_a_sender_does_not_listen_to_the_world(deployed: Lab, fleet: Fleet, name: str) -> None:
     lines = deployed.ssh(name, "ss -Hltn 'sport = :25'").stdout.splitlines()

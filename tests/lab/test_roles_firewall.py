@@ -111,7 +111,7 @@ def test_a_deploy_that_would_lock_us_out_takes_its_rules_back(
     wrong = tmp_path / "wrong"
     shutil.copytree(fleet.directory, wrong, ignore=shutil.ignore_patterns("__pycache__", ".git"))
     text = (wrong / "fleet.yml").read_text()
-    own = 'management_networks: [198.18.0.0/24, "2001:db8:0:18::/64"]'
+    own = 'management_networks: [198.18.0.0/24, "2001:db8:0:18::/112"]'
     assert own in text
     (wrong / "fleet.yml").write_text(text.replace(own, "management_networks: [198.18.99.0/24]"))
     before = deployed.ssh(SENDER, "ufw show added").stdout

@@ -49,7 +49,7 @@ def test_ssh_is_open_for_the_management_networks_alone_and_comes_first(fleet: Fl
     rules = firewall.rules(fleet, fleet.host("mx1.eu.example.net"), ssh_port=2222)
     assert rules[:2] == (
         Rule(2222, "tcp", "198.18.0.0/24"),
-        Rule(2222, "tcp", "2001:db8:0:18::/64"),
+        Rule(2222, "tcp", "2001:db8:0:18::/112"),
     )
     assert {rule.port for rule in rules[2:]} == {25, 80}
 
@@ -82,7 +82,7 @@ def test_what_ufw_says_is_read() -> None:
             "ufw allow 443/tcp",
             "ufw allow 8080/tcp comment 'not mailfleet'",
             "ufw limit 587/tcp comment 'mailfleet'",
-            "ufw allow from 2001:db8:0:18::/64 to any port 22 proto tcp comment 'mailfleet'",
+            "ufw allow from 2001:db8:0:18::/112 to any port 22 proto tcp comment 'mailfleet'",
             "ENABLED=yes",
             "IPV6=yes",
             "boot enabled",
@@ -93,7 +93,7 @@ def test_what_ufw_says_is_read() -> None:
         ours=frozenset(
             {
                 Rule(22, "tcp", "198.18.0.0/24"),
-                Rule(22, "tcp", "2001:db8:0:18::/64"),
+                Rule(22, "tcp", "2001:db8:0:18::/112"),
                 Rule(25, "tcp"),
             }
         ),

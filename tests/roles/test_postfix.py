@@ -218,7 +218,7 @@ def test_role_addresses_reach_the_contact(fleet: Fleet) -> None:
 def test_mx_filters_viruses_before_spam(fleet: Fleet) -> None:
     assert parsed(fleet, MX)["smtpd_milters"] == (
         "{ inet:127.0.0.1:8894, default_action=tempfail }, "
-        "{ unix:spamass/spamass.sock, default_action=accept }"
+        "{ unix:spamass/spamass.sock, default_action=accept, content_timeout=60s }"
     )
 
 
@@ -337,3 +337,23 @@ def test_hosts_in_no_domain(fleet: Fleet) -> None:
     fleet = fleet.model_copy(update={"hosts": (*fleet.hosts, lonely)})
     main = parsed(fleet, lonely.name)
     assert main["virtual_mailbox_domains"] == "example.net, example.org"
+
+
+def test_a_backup_takes_nothing_that_an_mx_refuses_for_its_size_or_hops(fleet: Fleet) -> None:
+    mx, backup = parsed(fleet, MX), parsed(fleet, BACKUP)
+    assert int(backup["message_size_limit"]) < int(mx["message_size_limit"]) - 256 * 1024
+    assert int(backup["hopcount_limit"]) < 50 - 5  # Postfix's default, which the mx has
+    assert "hopcount_limit" not in mx
+
+
+@pytest.mark.parametrize("name", [MX, BACKUP])
+def test_strangers_ask_for_no_delivery_reports(fleet: Fleet, name: str) -> None:
+    assert parsed(fleet, name)["smtpd_discard_ehlo_keywords"] == "dsn, etrn, silent-discard"
+
+
+def test_one_slow_server_does_not_hold_up_a_paced_transport(fleet: Fleet) -> None:
+    master = texts(fleet, SENDER)["/etc/postfix/master.cf"]
+    paced = master[master.index("\nwarm unix") :].split("\nwarm-")[0]
+    for step in ("connect", "helo", "mail", "rcpt", "data_init"):
+        (seconds,) = re.findall(rf"-o smtp_{step}_timeout=(\d+)s", paced)
+        assert int(seconds) <= 60

@@ -28,7 +28,26 @@ def check(draft: Draft) -> Iterator[Problem]:
                 key=True,
                 severity=Severity.WARNING,
             )
+    yield from _contact(draft)
     yield from _mentioned(draft)
+
+
+def _contact(draft: Draft) -> Iterator[Problem]:
+    """Forwarding postmaster@ and abuse@ elsewhere would pass on spam under our own address."""
+    general = draft.sections.fleet
+    if general is None or not draft.sections.domains:
+        return
+    domain = general.contact.rpartition("@")[2].lower()
+    receives = bool(draft.by_role[Role.MX])
+    if domain in draft.roles or (receives and domain not in draft.sections.domains):
+        yield draft.in_file(
+            ("fleet", "contact"),
+            general.contact,
+            f"an address in one of the domains: {words(draft.sections.domains)}",
+            "The mx would forward mail for postmaster@ and abuse@ under a stranger's name."
+            if domain not in draft.roles
+            else "A host cannot deliver its own mail to itself.",
+        )
 
 
 def _mx(draft: Draft, where: Where, domain: DomainSettings) -> Iterator[Problem]:
