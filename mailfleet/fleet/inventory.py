@@ -16,6 +16,7 @@ from typing import Any
 from mailfleet.fleet.errors import Problem, Severity
 from mailfleet.fleet.execute import Module, Origin, execute
 from mailfleet.fleet.model import Role
+from mailfleet.fleet.plaintext import secrets_in_clear
 from mailfleet.fleet.validate import did_you_mean, words
 
 GROUPS = {"senders": Role.SENDER, "mx": Role.MX, "backup_mx": Role.BACKUP_MX}
@@ -97,9 +98,12 @@ def _read_group_data(
             problems += more
             if module is None:
                 continue
-            for name in _exported(module):
-                origin = Origin(module.file, module.lines.get(name))
-                data.setdefault(path.stem, {})[name] = (module.names[name], origin)
+            exported = {
+                name: (module.names[name], Origin(module.file, module.lines.get(name)))
+                for name in _exported(module)
+            }
+            problems += secrets_in_clear(module.file, exported)
+            data.setdefault(path.stem, {}).update(exported)
     return data, problems
 
 
@@ -130,6 +134,7 @@ class _Region:
         for name, value in module.names.items():
             group = self.read_group(name, value)
             if group is not None:
+                self.check_secrets(name, group)
                 group.data.update(group_data.get(name, {}))
                 self.groups[name] = group
 
@@ -213,6 +218,14 @@ class _Region:
             return name, keyed, Origin(self.module.file, site.line), fields
         return name, keyed, origin, {}
 
+    def check_secrets(self, name: str, group: _Group) -> None:
+        """Secrets in the data of a group and its hosts, once a place."""
+        found = list(secrets_in_clear(f"{self.region} {name}", group.data))
+        for host, data, origin, fields in group.hosts:
+            placed = {key: (value, fields.get(key, origin)) for key, value in data.items()}
+            found += secrets_in_clear(host, placed)
+        self.problems += {(p.place, p.field): p for p in reversed(found)}.values()
+
     def check_strays(self) -> None:
         """Lists that pyinfra takes for groups of hosts, with names that are no host of ours."""
         ours = {
@@ -222,16 +235,17 @@ class _Region:
             strangers = [name for name, *_ in group.hosts if name not in ours]
             if group_name in GROUPS or not strangers:
                 continue
+            # A mistyped group would take its hosts out of the fleet, and out of SPF.
+            near = did_you_mean(group_name, GROUPS, 0.8)
             self.problems.append(
                 Problem(
-                    Severity.WARNING,
+                    Severity.ERROR if near else Severity.WARNING,
                     self.module.file,
                     self.module.lines.get(group_name),
                     self.region,
                     group_name,
                     f"a group with hosts of no role: {words(strangers, 4)}",
                     "hosts in one of the groups senders, mx and backup_mx",
-                    did_you_mean(group_name, GROUPS, 0.8)
-                    or "A list that is not a group of hosts starts with an underscore.",
+                    near or "A list that is not a group of hosts starts with an underscore.",
                 )
             )

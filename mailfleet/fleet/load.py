@@ -14,6 +14,7 @@ from mailfleet.fleet.draft import Draft, Sections
 from mailfleet.fleet.errors import FleetError, Problem, Severity
 from mailfleet.fleet.inventory import Entry, read_inventories
 from mailfleet.fleet.model import Domain, Fleet, FleetFile, Host
+from mailfleet.fleet.plaintext import IN_CLEAR
 from mailfleet.fleet.recipients import read_recipients
 from mailfleet.fleet.schema import phrase, schema_of
 from mailfleet.fleet.source import Source, Unreadable, parse, read_text, subject_of
@@ -55,7 +56,7 @@ def inspect(
     sections, problems = _sections(source)
     file_complete = not problems
     entries, more = read_inventories(directory)
-    hosts_complete = not any(problem.is_error for problem in more)
+    hosts_complete = not any(problem.is_error and problem.found != IN_CLEAR for problem in more)
     problems += more
     hosts = []
     for entry in entries:

@@ -12,7 +12,7 @@ from mailfleet.fleet.errors import Problem, Severity
 from mailfleet.fleet.inventory import Entry
 from mailfleet.fleet.model import Host, Role
 from mailfleet.fleet.types import IPAddress
-from mailfleet.fleet.validate import did_you_mean, words
+from mailfleet.fleet.validate import did_you_mean, shown, words
 
 _NAME = re.compile(r"([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _FQDN = "a fully qualified name in lower case, such as mta1.eu.example.com"
@@ -42,7 +42,8 @@ _SSH = frozenset(
         "ssh_file_transfer_protocol",
     }
 )
-_PASSWORDS = ("ssh_password", "ssh_key_password", "_sudo_password", "_su_password")
+# A name, an address, or a Host of ~/.ssh/config.
+_TARGET = re.compile(r"[A-Za-z0-9_:\[][A-Za-z0-9_.:%\[\]-]*")
 
 
 def check(draft: Draft) -> Iterator[Problem]:
@@ -55,6 +56,7 @@ def check(draft: Draft) -> Iterator[Problem]:
         yield from _name(draft, entry)
         yield from _pool(draft, entry)
         yield from _data(draft, entry)
+        yield from _ssh(draft, entry)
         if host is not None:
             yield from _public(draft, entry, host)
     yield from _twice(draft)
@@ -109,15 +111,6 @@ def _pool(draft: Draft, entry: Entry) -> Iterator[Problem]:
 def _data(draft: Draft, entry: Entry) -> Iterator[Problem]:
     known = FIELDS | _SSH
     for name in entry.data:
-        if name in _PASSWORDS:
-            yield draft.in_host(
-                entry,
-                name,
-                "a password in host data (not shown)",
-                "a key (ssh_key, or the SSH agent)",
-                "pyinfra prints host data with --debug.",
-                severity=Severity.WARNING,
-            )
         if name in known or name.startswith("_"):
             continue
         near = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
@@ -130,6 +123,35 @@ def _data(draft: Draft, entry: Entry) -> Iterator[Problem]:
                 f"Did you mean {near[0]}?",
                 severity=Severity.WARNING,
             )
+
+
+def _ssh(draft: Draft, entry: Entry) -> Iterator[Problem]:
+    """What pyinfra would only stumble over while it connects."""
+    for name, accepted in (
+        ("ssh_hostname", "a host name or an address, as text"),
+        ("ssh_port", "a whole number from 1 to 65535"),
+        ("ssh_user", "the name of a user"),
+        ("ssh_key", "the path of a private key, as text"),
+    ):
+        value = entry.data.get(name)
+        if value is None or _fits(name, value):
+            continue
+        found = shown(value) if isinstance(value, (str, int, float)) else type(value).__name__
+        if not isinstance(value, (str, int, float)):
+            found = f"a Python {found}"
+        elif name == "ssh_key" and "\n" in str(value):
+            found = "a text of several lines (not shown)"
+        yield draft.in_host(entry, name, found, accepted)
+
+
+def _fits(name: str, value: object) -> bool:
+    if name == "ssh_port":
+        return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 65535
+    if not isinstance(value, str):
+        return False
+    if name == "ssh_hostname":
+        return _TARGET.fullmatch(value) is not None
+    return bool(value.strip()) and value.isprintable()
 
 
 def _public(draft: Draft, entry: Entry, host: Host) -> Iterator[Problem]:
