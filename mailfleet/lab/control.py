@@ -17,7 +17,7 @@ from mailfleet.lab import keys
 from mailfleet.lab.files import write
 from mailfleet.lab.layout import Layout
 from mailfleet.lab.processes import MARKER, PATH, enter
-from mailfleet.lab.world import NAME_SERVERS
+from mailfleet.lab.seal import sealed
 
 BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
 # Every name under which some program looks for a CA bundle.
@@ -37,54 +37,25 @@ _DROPPED = (
     "SSL_CERT_DIR",
     "MAILFLEET_LAB_SERVICE",
 )
-# bind SOURCE TARGET … -- COMMAND…; a target that this machine lacks is skipped. The disks of hosts
-# are let go, or the mount namespace of a long command would hold them beyond the lab's end.
-_SCRIPT = """
-while read -r source target rest; do
-    case $source in mailfleet-*) umount --lazy "$target" ;; esac
-done < /proc/self/mounts
-while [ "$1" != -- ]; do
-    if [ -e "$2" ]; then mount --bind "$1" "$2" || exit 125; fi
-    shift 2
-done
-shift
-exec "$@"
-"""
 
 
 def prepare(lab: Layout, roots: str) -> None:
-    """Write what a command in the lab sees: resolver, CA bundle (`roots` is PEM)."""
+    """Write the CA bundle that a command in the lab sees (`roots` is PEM)."""
     system = BUNDLE.read_text() if BUNDLE.is_file() else ""
     authority = (lab.secrets / "ca.pem").read_text()
     write(lab.home / "ca-certificates.crt", system + authority + roots)
-    servers = "".join(f"nameserver {pair[0]}\n" for pair in NAME_SERVERS.values())
-    write(lab.home / "resolv.conf", servers + "options timeout:2 attempts:2\n")
 
 
 def command(lab: Layout, argv: Sequence[str]) -> list[str]:
     """The full command line that runs `argv` inside the lab."""
     user_ssh = Path(pwd.getpwuid(os.getuid()).pw_dir) / ".ssh"
     binds = {
-        lab.home / "resolv.conf": Path("/etc/resolv.conf"),
         lab.home / "ca-certificates.crt": BUNDLE,
         # ssh(1) ignores HOME: it reads the password database's directory, then the system's file.
         lab.home / ".ssh": user_ssh,
         lab.home / ".ssh/config": Path("/etc/ssh/ssh_config"),
     }
-    pairs = [str(path) for pair in binds.items() for path in pair]
-    return [
-        *enter(lab),
-        "unshare",
-        "--mount",
-        "--propagation=slave",
-        "sh",
-        "-c",
-        _SCRIPT,
-        "mailfleet-lab",
-        *pairs,
-        "--",
-        *argv,
-    ]
+    return [*enter(lab), *sealed(lab, argv, binds)]
 
 
 def environment(lab: Layout, base: Mapping[str, str] | None = None) -> dict[str, str]:

@@ -252,7 +252,8 @@ def _boot(lab: Layout, host: Host) -> None:
     ]
     # Without a unified hierarchy Debian 13's systemd refuses to boot; Debian 12's takes both.
     env = {"SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1", "SYSTEMD_NSPAWN_LOCK": "0"}
-    spawn(lab, f"host:{host.name}", argv, env=env)
+    # Not sealed: it has a root of its own, and nspawn mounts into it.
+    spawn(lab, f"host:{host.name}", argv, seal=False, env=env)
 
 
 def _network(host: Host) -> str:

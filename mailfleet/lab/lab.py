@@ -28,6 +28,7 @@ from mailfleet.lab import (
     processes,
     proxy,
     requirements,
+    seal,
     state,
     sweep,
 )
@@ -79,6 +80,7 @@ class Lab:
             self.report("package proxy")
             proxy.start(lab, archives)
             keys.ensure(lab)
+            seal.prepare(lab)
             knot.prepare(lab, record.zones)
             images = self._images({host.debian for host in record.hosts}, archives)
             for host in fresh:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from mailfleet.lab.errors import LabError
 from mailfleet.lab.layout import Layout
+from mailfleet.lab.seal import sealed
 
 MARKER = "MAILFLEET_LAB_ID"
 SERVICE = "MAILFLEET_LAB_SERVICE"
@@ -105,16 +106,20 @@ def spawn(
     argv: Sequence[str],
     *,
     inside: bool = True,
+    seal: bool = True,
     env: Mapping[str, str] | None = None,
     descriptors: Sequence[int] = (),
 ) -> subprocess.Popen[bytes]:
     """Start a service of the lab that outlives this process; its output goes to log/NAME.log.
 
-    `inside` puts it into the lab's network namespace; `descriptors` stay open in it.
+    `inside` puts it into the lab's network namespace, and `seal` keeps its libc from asking the
+    machine's name services (see seal.py); `descriptors` stay open in it.
     """
     lab.logs.mkdir(parents=True, exist_ok=True)
     environment = {**os.environ, "PATH": PATH, **(env or {}), MARKER: lab.id, SERVICE: name}
-    command = [*enter(lab), *argv] if inside else list(argv)
+    command = list(argv)
+    if inside:
+        command = [*enter(lab), *(sealed(lab, argv) if seal else argv)]
     with (lab.logs / f"{name.replace(':', '-')}.log").open("ab") as log:
         return subprocess.Popen(
             command,

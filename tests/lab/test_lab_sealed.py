@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import socket
 import subprocess
+import threading
 from ast import literal_eval
+from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_interface
+from pathlib import Path
 
 import pytest
 
 from mailfleet.fleet.addresses import in_lab
+from mailfleet.lab import mailboxes, processes
 from mailfleet.lab.lab import Lab
+from mailfleet.lab.providers.catalogue import PROVIDERS
 
 pytestmark = pytest.mark.lab
 
@@ -80,6 +88,63 @@ def test_this_machine_has_addresses_to_try() -> None:
 def test_control_reaches_nothing_outside(lab: Lab) -> None:
     result = lab.run(["python3", "-c", PROBE], input=repr(targets()))
     assert literal_eval(result.stdout) == []
+
+
+NSCD = Path("/run/nscd/socket")
+
+
+@pytest.fixture
+def asked(lab: Lab) -> Iterator[list[bytes]]:
+    """What a stand-in for the machine's nscd was asked, in the order it came."""
+    if NSCD.exists():
+        pytest.skip("this machine has an nscd of its own")
+    made = not NSCD.parent.exists()
+    NSCD.parent.mkdir(exist_ok=True)
+    heard: list[bytes] = []
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(NSCD))
+        os.chmod(NSCD, 0o666)
+        listener.listen(16)
+
+        def listen() -> None:
+            while True:
+                try:
+                    connection, _ = listener.accept()
+                except OSError:
+                    return
+                with connection:
+                    heard.append(connection.recv(1024))
+
+        threading.Thread(target=listen, daemon=True).start()
+        try:
+            yield heard
+        finally:
+            NSCD.unlink()
+            listener.shutdown(socket.SHUT_RDWR)
+            if made:
+                shutil.rmtree(NSCD.parent)
+
+
+LOOK_UP = "import socket\ntry: socket.getaddrinfo('leak.example', 25)\nexcept OSError: pass"
+
+
+def test_names_do_not_leave_by_unix_sockets(lab: Lab, asked: list[bytes]) -> None:
+    subprocess.run(["getent", "hosts", "localhost"], check=False, capture_output=True)
+    assert asked, "the listener hears what is asked outside the lab"
+    asked.clear()
+    for argv in (["python3", "-c", LOOK_UP], ["getent", "hosts", "leak.example"]):
+        lab.run(argv, check=False)
+    assert asked == []
+    # nsswitch.conf of the machine may name nss-resolve or nss-mdns; that of the lab does not.
+    assert "hosts: files dns" in lab.run(["cat", "/etc/nsswitch.conf"]).stdout.splitlines()
+
+
+def test_services_see_the_labs_name_service_too(lab: Lab) -> None:
+    for name in ("dns", "acme", *map(mailboxes.service_name, PROVIDERS)):
+        pid = processes.service(lab.layout, name)[0]
+        root = Path(f"/proc/{pid}/root")
+        assert "hosts: files dns\n" in (root / "etc/nsswitch.conf").read_text(), name
+        assert "198.18.0.53" in (root / "etc/resolv.conf").read_text(), name
 
 
 def test_no_host_reaches_anything_outside(lab: Lab) -> None:
