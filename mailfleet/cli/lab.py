@@ -8,7 +8,7 @@ import time
 import click
 
 from mailfleet.cli import lab_mail
-from mailfleet.cli.common import emit, fleet_option, json_option
+from mailfleet.cli.common import Group, emit, fleet_option, json_option
 from mailfleet.cli.lab_demo import demo
 from mailfleet.cli.lab_errors import clear_errors
 from mailfleet.fleet.model import Fleet
@@ -27,7 +27,7 @@ class Progress:
         click.echo(f"{time.monotonic() - self.start:6.1f}s  {line}", err=True)
 
 
-@click.group()
+@click.group(cls=Group)
 def lab() -> None:
     """A sealed internet on this machine: hosts, DNS, a CA and mailbox providers."""
 
@@ -55,10 +55,11 @@ def down(purge: bool) -> None:
 
 
 @lab.command("install")
+@click.option("--tests", is_flag=True, help="Install what only the tests need, too.")
 @clear_errors
-def install_command() -> None:
-    """Install the Debian packages the lab needs."""
-    packages = requirements.install()
+def install_command(tests: bool) -> None:
+    """Install the Debian packages the lab needs; none of their services is started."""
+    packages = requirements.install(tests)
     click.echo(f"Installed {', '.join(packages)}." if packages else "Nothing is missing.")
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+from mailfleet.lab import install as apt
 from mailfleet.lab.errors import LabError
 from mailfleet.lab.layout import Layout
 from mailfleet.lab.processes import PATH
@@ -27,8 +28,16 @@ PACKAGES = {
     "pebble": "pebble",
     "ca-certificates": "/etc/ssl/certs/ca-certificates.crt",
 }
+# The same for what only tests run.
+TEST_PACKAGES = {"bind9": "named"}
 # Python module of the `lab` extra to the name pip knows it by.
-MODULES = {"aiosmtpd": "aiosmtpd", "dkim": "dkimpy", "spf": "pyspf", "cryptography": "cryptography"}
+MODULES = {
+    "aiosmtpd": "aiosmtpd",
+    "dkim": "dkimpy",
+    "spf": "pyspf",
+    "publicsuffixlist": "publicsuffixlist",
+    "cryptography": "cryptography",
+}
 # Bytes: the hosts' disks with everything deployed, and two roots with their packages.
 SPACE_LAB = 1_500_000_000
 SPACE_CACHE = 1_500_000_000
@@ -131,29 +140,17 @@ def require(lab: Layout | None = None) -> None:
     )
 
 
-def install() -> tuple[str, ...]:
-    """Install the Debian packages that are missing; returns which. Raises LabError."""
-    packages = tuple(item.package for item in missing() if item.package)
-    if not packages:
-        return ()
-    if os.geteuid() != 0:
-        raise LabError("Installing packages needs root.", "Run it as root: sudo …")
-    env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
-    options = ["-o", "DPkg::Lock::Timeout=300", "-o", "Dpkg::Use-Pty=0"]
-    for argv in (
-        ["apt-get", *options, "update"],
-        ["apt-get", *options, "install", "--yes", "--no-install-recommends", *packages],
-    ):
-        try:
-            result = subprocess.run(argv, env=env, capture_output=True, text=True, check=False)
-        except FileNotFoundError as error:
-            raise LabError(
-                "There is no apt-get here.",
-                f"Install these by hand (Debian's names): {', '.join(packages)}.",
-            ) from error
-        if result.returncode:
-            tail = "\n".join((result.stdout + result.stderr).splitlines()[-5:])
-            raise LabError(f"`{' '.join(argv)}` failed:\n{tail}", "Mend this machine's apt first.")
+def install(tests: bool = False) -> tuple[str, ...]:
+    """Install the Debian packages that are missing, with `tests` those of the tests too.
+
+    Returns which. No service of theirs is started or enabled. Raises LabError.
+    """
+    wanted = {**PACKAGES, **(TEST_PACKAGES if tests else {})}
+    packages = tuple(package for package, program in wanted.items() if not _there(program))
+    if packages:
+        if os.geteuid() != 0:
+            raise LabError("Installing packages needs root.", "Run it as root: sudo …")
+        apt.install(packages)
     return packages
 
 

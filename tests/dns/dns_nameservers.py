@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 import secrets
 import shutil
 import socket
@@ -16,6 +17,7 @@ from pathlib import Path
 import dns.message
 import dns.query
 import dns.resolver
+import pytest
 
 KEY_NAME = "mailfleet"
 ZONE_HEAD = """$TTL 600
@@ -54,6 +56,16 @@ class Nameserver:
 def available(kind: str) -> bool:
     """Whether the server's program is on this machine."""
     return shutil.which({"knot": "knotd", "bind": "named"}[kind]) is not None
+
+
+def need(kind: str) -> None:
+    """Skip where the server is not installed; fail where setting up the tests installs it."""
+    if available(kind):
+        return
+    reason = f"{kind} is not installed (`mailfleet lab install --tests` gets it)"
+    if os.geteuid() == 0 and shutil.which("apt-get"):
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)
 
 
 def free_port() -> int:

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 from dns_fleets import PUBLIC_KEYS, ZONES
-from dns_nameservers import Nameserver, available, running
+from dns_nameservers import Nameserver, need, running
 
 import mailfleet.dns.api as dns_api
 from mailfleet.cli.main import main
@@ -103,8 +103,7 @@ def directory(tmp_path: Path) -> Callable[[int], Path]:
 def here(
     tmp_path: Path, directory: Callable[[int], Path], monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Here]:
-    if not available("knot"):
-        pytest.skip("knotd is not installed (apt: knot)")
+    need("knot")
     zones = {zone: TOKEN if zone == "example.com" else "" for zone in ZONES}
     with running("knot", tmp_path / "knot", zones) as server:
         monkeypatch.setenv("MAILFLEET_LAB", "1")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from dns.rdatatype import RdataType
 from dns_fleets import ZONES, desired, planned, records, world
-from dns_nameservers import KEY_NAME, Nameserver, available, running
+from dns_nameservers import KEY_NAME, Nameserver, need, running
 
 from mailfleet.dns import report
 from mailfleet.dns.changes import Action, Change
@@ -24,7 +24,10 @@ from mailfleet.dns.servers import Authorities, NoServers, Server
 from mailfleet.dns.verify import Report, verify
 from mailfleet.fleet.model import Rfc2136Account
 
-pytestmark = pytest.mark.skipif(not available("knot"), reason="knotd is not installed (apt: knot)")
+
+@pytest.fixture(autouse=True, scope="module")
+def knot() -> None:
+    need("knot")
 
 
 @dataclass(frozen=True)
