@@ -23,9 +23,10 @@ from rich.table import Table
 from rich.text import Text
 
 from mailfleet.fleet.addresses import in_lab, inside_lab
-from mailfleet.fleet.errors import FleetError
+from mailfleet.fleet.errors import FleetError, Problem
 from mailfleet.fleet.load import fleet_directory, load
 from mailfleet.fleet.model import Fleet, Host
+from mailfleet.fleet.validate import did_you_mean
 from mailfleet.hosts.plan import SelectionError, select
 
 FAILED, USAGE, UNREACHABLE, INTERRUPTED = 1, 2, 3, 130
@@ -37,6 +38,19 @@ class Failure(click.ClickException):
     def __init__(self, message: str, exit_code: int = FAILED) -> None:
         super().__init__(message)
         self.exit_code = exit_code  # type: ignore[misc]  # click has one a class
+
+
+class Group(click.Group):
+    """A group of commands that helps with a mistyped one."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name, names = args[0], self.list_commands(ctx)
+        if name not in names and not name.startswith("-"):
+            hint = did_you_mean(name, names) or f"There are {', '.join(names)}."
+            ctx.fail(f'No such command "{name}". {hint}')
+        return super().resolve_command(ctx, args)
 
 
 @contextmanager
@@ -83,6 +97,17 @@ def fleet_option(command: Callable[..., Any]) -> Callable[..., Any]:
     return wrapper
 
 
+def telling_fleet_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """`fleet_option` for commands that change things: shows the warnings as well, once."""
+
+    @directory_option
+    @functools.wraps(command)
+    def wrapper(*args: Any, directory: Path, **kwargs: Any) -> Any:
+        return command(*args, fleet=load(directory, show_problem), **kwargs)
+
+    return wrapper
+
+
 def json_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """`--json`; passes `as_json: bool`."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")(command)
@@ -99,9 +124,20 @@ def _plain(value: Any) -> Any:
     return str(value)
 
 
+@dataclasses.dataclass
+class Invocation:
+    """One run of `mailfleet`, as click's `obj`: whether its one JSON document is already out."""
+
+    emitted: bool = False
+
+
 def emit(value: Any, as_json: bool) -> None:
     """Print a result on standard output: as JSON (models and dataclasses too), else as text."""
     if as_json:
+        context = click.get_current_context(silent=True)
+        invocation = context.find_object(Invocation) if context else None
+        if invocation is not None:
+            invocation.emitted = True
         click.echo(json.dumps(value, default=_plain, indent=2, ensure_ascii=False))
     else:
         click.echo(str(value))
@@ -125,7 +161,12 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 def show_problems(error: FleetError) -> None:
     """Every problem on standard error, one a line."""
     for problem in error.problems:
-        click.echo(str(problem), err=True)
+        show_problem(problem)
+
+
+def show_problem(problem: Problem) -> None:
+    """One line on standard error."""
+    click.echo(str(problem), err=True)
 
 
 def chosen_hosts(

@@ -18,9 +18,9 @@ from mailfleet.cli.common import (
     chosen_hosts,
     confirm,
     emit,
-    fleet_option,
     json_option,
     refuse_outside_lab,
+    telling_fleet_option,
 )
 from mailfleet.fleet.model import Fleet, Host
 from mailfleet.hosts import describe
@@ -39,7 +39,7 @@ from mailfleet.hosts.verify import verify
 @click.option("--dry", is_flag=True, help="Show what would change, and stop.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @json_option
-@fleet_option
+@telling_fleet_option
 def deploy(
     *,
     fleet: Fleet,

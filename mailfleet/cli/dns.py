@@ -15,11 +15,13 @@ from mailfleet.cli.common import (
     UNREACHABLE,
     USAGE,
     Failure,
+    Group,
     confirm,
     emit,
     fleet_option,
     json_option,
     refuse_outside_lab,
+    telling_fleet_option,
 )
 from mailfleet.dns import api, report
 from mailfleet.dns.claims import Only
@@ -110,7 +112,7 @@ def allowance_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return wrapper
 
 
-@click.group()
+@click.group(cls=Group)
 def dns() -> None:
     """Mail records and PTRs: what should be, what would change, and whether it is so."""
 
@@ -159,7 +161,7 @@ def show(fleet: Fleet, domain: str | None, zone_file: bool, as_json: bool) -> No
 @click.option("--offline", is_flag=True, help="Plan against empty zones, without the network.")
 @only_option
 @allowance_options
-@fleet_option
+@telling_fleet_option
 @json_option
 @clear_errors
 def plan(
@@ -195,7 +197,7 @@ def plan(
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @only_option
 @allowance_options
-@fleet_option
+@telling_fleet_option
 @json_option
 @clear_errors
 def apply(
@@ -246,7 +248,7 @@ def apply(
     help="Seconds to wait until all servers agree.",
 )
 @only_option
-@fleet_option
+@telling_fleet_option
 @json_option
 @clear_errors
 def verify(fleet: Fleet, timeout: float, only: Only | None, as_json: bool) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
@@ -121,7 +120,8 @@ def _row(host: Host) -> tuple[str, ...]:
 
 
 @click.command()
-def schema() -> None:
+@json_option
+def schema(as_json: bool) -> None:
     """JSON Schema of fleet.yml (draft 2020-12), for editors.
 
     Save it next to fleet.yml and put this into the first line of fleet.yml:
@@ -129,7 +129,7 @@ def schema() -> None:
     \b
     # yaml-language-server: $schema=fleet.schema.json
     """
-    click.echo(json.dumps(fleet_schema(), indent=2))
+    emit(fleet_schema(), as_json=True)  # JSON either way
 
 
 @click.command()

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import click
 from pydantic import ValidationError
 
-from mailfleet.cli.common import emit, json_option
+from mailfleet.cli.common import Group, emit, json_option
 from mailfleet.cli.lab_errors import clear_errors
 from mailfleet.lab import mailboxes
 from mailfleet.lab.lab import Lab
@@ -21,7 +21,7 @@ from mailfleet.lab.providers.replies import REPLIES
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
-@click.group(invoke_without_command=True, subcommand_metavar="[ACTION [OPTIONS]]")
+@click.group(cls=Group, invoke_without_command=True, subcommand_metavar="[ACTION [OPTIONS]]")
 @click.argument("name", metavar="NAME", type=click.Choice(sorted(PROVIDERS)))
 @click.pass_context
 @clear_errors

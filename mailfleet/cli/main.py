@@ -6,13 +6,20 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import click
 
-from mailfleet.cli.common import FAILED, INTERRUPTED, USAGE, show_problems
+from mailfleet.cli.common import (
+    FAILED,
+    INTERRUPTED,
+    USAGE,
+    Group,
+    Invocation,
+    emit,
+    show_problems,
+)
 from mailfleet.fleet.errors import FleetError
-from mailfleet.fleet.validate import did_you_mean
 
 
 class Noun(NamedTuple):
@@ -38,7 +45,7 @@ COMMANDS = {
 }
 
 
-class LazyGroup(click.Group):
+class LazyGroup(Group):
     """A group that imports a subcommand when it is needed, and shows nobody a traceback."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -51,15 +58,6 @@ class LazyGroup(click.Group):
         module, attribute = noun.target.split(":")
         command: click.Command = getattr(import_module(module), attribute)
         return command
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        name = args[0]
-        if name not in COMMANDS and not name.startswith("-"):
-            hint = did_you_mean(name, COMMANDS) or f"There are {', '.join(COMMANDS)}."
-            ctx.fail(f'No such command "{name}". {hint}')
-        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -76,30 +74,60 @@ class LazyGroup(click.Group):
         """Run, and turn every ending into an exit code and at most a few readable lines."""
         if not standalone_mode:
             return super().main(args, prog_name, complete_var, standalone_mode, **extra)
+        if sys.stdout is None:  # `>&-`
+            click.echo("Error: standard output is closed; nothing was done.", err=True)
+            sys.exit(FAILED)
+        invocation = Invocation()
+        words = list(sys.argv[1:] if args is None else args)
+        as_json = "--json" in words[: words.index("--") if "--" in words else None]
+
+        def fail(code: int, document: dict[str, Any]) -> NoReturn:
+            if as_json and not invocation.emitted:
+                try:
+                    emit({**document, "exit_code": code}, True)
+                except OSError as error:
+                    _lost_output(error)
+            sys.exit(code)
+
         try:
+            extra.setdefault("obj", invocation)
             code = super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
         except click.Abort as abort:
-            if isinstance(abort.__context__, KeyboardInterrupt):
-                click.echo("interrupted", err=True)
-                sys.exit(INTERRUPTED)
-            click.echo("stopped, nothing more was done", err=True)
-            sys.exit(FAILED)
+            interrupted = isinstance(abort.__context__, KeyboardInterrupt)
+            text = "interrupted" if interrupted else "stopped, nothing more was done"
+            click.echo(text, err=True)
+            fail(INTERRUPTED if interrupted else FAILED, {"error": text})
         except click.ClickException as error:
             error.show()
-            sys.exit(error.exit_code)
+            fail(error.exit_code, {"error": error.format_message()})
         except FleetError as error:
             show_problems(error)
-            sys.exit(USAGE)
+            fail(USAGE, {"problems": error.problems})
         except Exception as error:
+            if isinstance(error, OSError) and error.filename is None:
+                try:
+                    click.echo()  # Is that what failed? An empty line hurts no document.
+                except OSError as again:
+                    _lost_output(again)
             if os.environ.get("MAILFLEET_DEBUG") == "1":
                 raise
+            text = f"unexpected {type(error).__name__}: {' '.join(str(error).split())}"
             click.echo(
-                f"Error: unexpected {type(error).__name__}: {' '.join(str(error).split())}\n"
-                "This is a fault in mailfleet; MAILFLEET_DEBUG=1 shows where.",
+                f"Error: {text}\nThis is a fault in mailfleet; MAILFLEET_DEBUG=1 shows where.",
                 err=True,
             )
-            sys.exit(FAILED)
+            fail(FAILED, {"error": text})
         sys.exit(code if isinstance(code, int) else 0)
+
+
+def _lost_output(error: OSError) -> NoReturn:
+    """End a command whose standard output takes nothing (a full disk)."""
+    # Else Python tries again at its end, and complains.
+    # https://docs.python.org/3/library/signal.html#note-on-sigpipe
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    click.echo(f"Error: cannot write to standard output: {error.strerror}", err=True)
+    sys.exit(FAILED)
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

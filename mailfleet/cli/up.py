@@ -23,9 +23,9 @@ from mailfleet.cli.common import (
     Failure,
     chosen_hosts,
     emit,
-    fleet_option,
     json_option,
     refuse_outside_lab,
+    telling_fleet_option,
     terminal,
 )
 from mailfleet.cli.deploy import deploy
@@ -54,7 +54,7 @@ class Step:
     help="The day to take for today in the warm-up (default: the calendar's, UTC).",
 )
 @json_option
-@fleet_option
+@telling_fleet_option
 def up(
     *,
     fleet: Fleet,

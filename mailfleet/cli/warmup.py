@@ -12,12 +12,14 @@ from mailfleet.cli.common import (
     UNREACHABLE,
     USAGE,
     Failure,
+    Group,
     chosen_hosts,
     confirm,
     emit,
     fleet_option,
     json_option,
     refuse_outside_lab,
+    telling_fleet_option,
 )
 from mailfleet.fleet.model import Fleet, Host, Role
 from mailfleet.hosts.describe import trouble_lines
@@ -37,7 +39,7 @@ _HOSTS = click.argument("names", nargs=-1, metavar="[HOST]...")
 _ALL = click.option("--all", "everyone", is_flag=True, help="Every sender of the fleet.")
 
 
-@click.group()
+@click.group(cls=Group)
 def warmup() -> None:
     """The warm-up of sending addresses: a daily cap by schedule, enforced by Postfix."""
 
@@ -77,7 +79,7 @@ def status(
 @_DRY
 @_YES
 @json_option
-@fleet_option
+@telling_fleet_option
 def run(
     *,
     fleet: Fleet,

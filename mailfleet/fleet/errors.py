@@ -8,7 +8,7 @@ from enum import StrEnum
 
 
 class Severity(StrEnum):
-    """An error stops every command; a warning is shown by `mailfleet check` only."""
+    """An error stops every command; a warning none."""
 
     ERROR = "error"
     WARNING = "warning"

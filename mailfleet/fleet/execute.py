@@ -103,7 +103,8 @@ def _as_pyinfra(directory: Path) -> Iterator[None]:
 @contextmanager
 def _stdout_to_stderr() -> Iterator[None]:
     """Also for programs that an inventory starts: their standard output is ours."""
-    sys.stdout.flush()
+    if sys.stdout is not None:  # None where it is closed
+        sys.stdout.flush()
     try:
         saved = os.dup(1)
     except OSError:  # there is none

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -30,11 +31,18 @@ def fleet_directory() -> Path:
 
 
 @lru_cache
-def load(directory: Path) -> Fleet:
-    """The fleet of a directory, read once. Raises FleetError with all problems at once."""
-    fleet, problems = inspect(directory)
+def load(directory: Path, tell: Callable[[Problem], None] | None = None) -> Fleet:
+    """The fleet of a directory, read once. Raises FleetError with all problems at once.
+
+    `tell` gets each warning, when the files are read. Whether documentation addresses are real
+    here is none of them: a command that would meet the network refuses them by itself.
+    """
+    fleet, problems = inspect(directory, in_lab=True)
     if fleet is None:
         raise FleetError(problem for problem in problems if problem.is_error)
+    if tell is not None:
+        for problem in problems:
+            tell(problem)
     return fleet
 
 

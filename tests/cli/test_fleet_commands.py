@@ -132,7 +132,9 @@ def test_every_command_shows_the_errors_of_a_bad_fleet(skeleton: Path) -> None:
     line = edit(skeleton / "fleet.yml", "target: 20000", "target: many")
     result = run("hosts", "--fleet", str(skeleton), "--json")
     assert result.exit_code == 2
-    assert result.stdout == ""
+    document = json.loads(result.stdout)
+    assert document["exit_code"] == 2
+    assert [problem["line"] for problem in document["problems"]] == [line]
     assert result.stderr.startswith(f"fleet.yml:{line}: error: pool transactional target:")
     assert "warning" not in result.stderr
 
@@ -155,6 +157,7 @@ def test_the_fleet_of_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path:
 def test_schema_is_json_schema() -> None:
     result = run("schema")
     assert result.exit_code == 0
+    assert run("schema", "--json").output == result.output
     jsonschema.Draft202012Validator.check_schema(json.loads(result.output))
 
 
@@ -223,6 +226,87 @@ def test_how_commands_end(
     assert "Traceback" not in result.output
 
 
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (("hosts", "nowhere", "--fleet", str(ROOT), "--json"), 2, 'unknown region "nowhere"'),
+        (("hosts", "--nope", "--json"), 2, "No such option"),
+        (("dns", "show", "nobody.test", "--fleet", str(ROOT), "--json"), 2, "is no domain"),
+        (("deploy", "--fleet", str(ROOT), "--json"), 2, "exists only inside the lab"),
+        (("up", "--dry", "--fleet", str(ROOT), "--json"), 2, "exists only inside the lab"),
+    ],
+    ids=lambda value: " ".join(value[:2]) if isinstance(value, tuple) else "",
+)
+def test_errors_are_json_where_json_was_asked_for(
+    words: tuple[str, ...], code: int, says: str
+) -> None:
+    result = run(*words)
+    document = json.loads(result.stdout)
+    assert set(document) == {"error", "exit_code"}
+    assert document["exit_code"] == result.exit_code == code
+    assert says in document["error"]
+    assert says in result.stderr
+
+
+def test_a_document_that_is_out_stays_the_only_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    @click.command()
+    @common.json_option
+    def command(as_json: bool) -> None:
+        common.emit({"result": 1}, as_json)
+        raise common.Failure("late")
+
+    monkeypatch.setattr(type(main), "get_command", lambda *_: command)
+    result = run("check", "--json")
+    assert json.loads(result.stdout) == {"result": 1}
+    assert result.stderr == "Error: late\n"
+    assert result.exit_code == 1
+
+
+def mailfleet(redirection: str, *words: str) -> subprocess.CompletedProcess[str]:
+    """In a process of its own, with standard output somewhere else."""
+    command = f'"$0" -m mailfleet "$@" {redirection}'
+    return subprocess.run(
+        ["sh", "-c", command, sys.executable, *words],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+    )
+
+
+@pytest.mark.parametrize("words", [("hosts",), ("check", "--json"), ("hosts", "--nope", "--json")])
+def test_a_full_disk_under_standard_output(words: tuple[str, ...]) -> None:
+    done = mailfleet(">/dev/full", *words)
+    last = done.stderr.splitlines()[-1]
+    assert last == "Error: cannot write to standard output: No space left on device"
+    assert done.returncode == 1
+
+
+def test_no_standard_output() -> None:
+    done = mailfleet(">&-", "hosts")
+    assert done.stderr == "Error: standard output is closed; nothing was done.\n"
+    assert done.returncode == 1
+
+
+def test_commands_that_change_things_show_warnings(skeleton: Path) -> None:
+    path = skeleton / "inventories/eu_central.py"
+    path.write_text(path.read_text() + '\nSELECTORS = ["s1"]\n')
+    for words in (
+        ("up", "--dry"),
+        ("deploy",),
+        ("dns", "plan"),
+        ("dns", "apply"),
+        ("warmup", "run"),
+    ):
+        load.cache_clear()
+        result = run(*words, "--fleet", str(skeleton))
+        told = [line for line in result.stderr.splitlines() if "warning: " in line]
+        assert len(told) == 1
+        assert "SELECTORS" in told[0]
+    load.cache_clear()
+    assert run("hosts", "--fleet", str(skeleton)).stderr == ""
+
+
 def test_a_traceback_only_on_request(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(type(main), "get_command", lambda *_: boom(ValueError("odd")))
     assert "MAILFLEET_DEBUG=1" in run("check").stderr
@@ -237,6 +321,24 @@ def test_an_unknown_command(name: str, hint: str) -> None:
     result = run(name)
     assert result.exit_code == 2
     assert hint in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (("lab", "nope"), "There are "),
+        (("lab", "statsu"), "Did you mean status?"),
+        (("lab", "provider", "google", "shwo"), "Did you mean show?"),
+        (("dns", "aply"), "Did you mean apply?"),
+        (("warmup", "runn"), "Did you mean run?"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_an_unknown_command_of_a_group(words: tuple[str, ...], hint: str) -> None:
+    result = run(*words)
+    assert result.exit_code == 2
+    assert hint in result.stderr
+    assert f'No such command "{words[-1]}"' in result.stderr
 
 
 def test_help_imports_no_command() -> None:
