@@ -79,8 +79,8 @@ def test_one_holder_at_a_time(tmp_path: Path) -> None:
 
 def test_everything_missing_is_said_at_once(monkeypatch) -> None:
     monkeypatch.setattr(requirements, "_there", lambda program: program in {"unshare", "ip"})
-    monkeypatch.setattr(requirements, "_namespaces", lambda: True)
-    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(requirements, "_machine", lambda lab: [])
+    monkeypatch.setattr(requirements, "space", lambda lab: [])
     missing = requirements.missing()
     assert {item.package for item in missing} >= {"knot", "pebble", "mmdebstrap"}
     assert not any(item.essential for item in missing)
@@ -96,12 +96,17 @@ def test_everything_missing_is_said_at_once(monkeypatch) -> None:
     [
         ((os, "geteuid", lambda: 1000), "Not root (effective user id 1000)"),
         ((requirements, "_namespaces", lambda: False), "namespaces"),
+        ((requirements, "in_first_user_namespace", lambda: False), "user namespace"),
+        ((requirements, "_overlay", lambda lab: "wrong fs type"), "wrong fs type"),
         ((sys, "platform", "darwin"), "not Linux"),
     ],
 )
 def test_what_no_package_mends_is_essential(monkeypatch, patch, words: str) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(requirements, "in_first_user_namespace", lambda: True)
     monkeypatch.setattr(requirements, "_namespaces", lambda: True)
+    monkeypatch.setattr(requirements, "_overlay", lambda lab: "")
+    monkeypatch.setattr(requirements, "space", lambda lab: [])
     monkeypatch.setattr(*patch)
     essential = [item for item in requirements.missing() if item.essential]
     assert len(essential) == 1
@@ -117,6 +122,47 @@ def test_a_full_disk_is_noticed_before_anything_is_made(monkeypatch, tmp_path: P
     assert [item.what.split()[0] for item in found] == [str(lab.directory), str(lab.cache)]
     assert "MAILFLEET_LAB_DIR" in found[0].remedy
     assert "MAILFLEET_CACHE_DIR" in found[1].remedy
+    assert all(item in requirements.missing(lab) for item in found)
+    assert all(item.essential for item in found)
+
+
+@pytest.mark.parametrize(
+    ("text", "first"),
+    [("         0          0 4294967295\n", True), ("0 100000 65536\n", False), ("0 0 1\n", False)],
+)
+def test_root_of_a_user_namespace_is_told_from_root(tmp_path: Path, text: str, first: bool) -> None:
+    (tmp_path / "uid_map").write_text(text)
+    assert requirements.in_first_user_namespace(tmp_path / "uid_map") is first
+
+
+def test_a_lab_on_an_overlay_is_refused_beforehand(tmp_path: Path) -> None:
+    """In a mount namespace, on a directory that is an overlay as in a container."""
+    if os.geteuid() != 0 or not requirements._namespaces():
+        pytest.skip("needs root and mount namespaces")
+    for name in ("lower", "upper", "work", "root"):
+        (tmp_path / name).mkdir()
+    code = (
+        "import sys; from pathlib import Path; from mailfleet.lab import requirements\n"
+        "from mailfleet.lab.layout import Layout\n"
+        "here = Path(sys.argv[1]); lab = Layout(here / 'root/lab', here / 'cache')\n"
+        "found = [item for item in requirements.missing(lab) if item.essential]\n"
+        "print(*(item.what + ' ' + item.remedy for item in found), sep='\\n')"
+    )
+    script = (
+        '[ -z "$2" ] || mount -t overlay -o "lowerdir=$1/lower,upperdir=$1/upper,workdir=$1/work"'
+        ' overlay "$1/root" || exit 1; exec "$3" -c "$4" "$1"'
+    )
+
+    def found(overlay: str) -> str:
+        argv = ["unshare", "--mount", "sh", "-c", script, "sh"]
+        argv += [str(tmp_path), overlay, sys.executable, code]
+        return subprocess.run(argv, check=True, capture_output=True, text=True).stdout
+
+    assert "overlay" not in found("")
+    refused = found("yes")
+    assert "cannot be mounted" in refused
+    assert "MAILFLEET_LAB_DIR" in refused
+    assert list((tmp_path / "upper").iterdir()) == []
 
 
 # -- refusals and records

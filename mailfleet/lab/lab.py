@@ -67,7 +67,7 @@ class Lab:
         """
         self._refuse_inside("up")
         lab = self.layout
-        requirements.require(None if self.is_up else lab)
+        requirements.require(lab)
         with self._locked():
             record = state.state_of(fleet)
             _check_addresses(record.hosts)

@@ -9,10 +9,12 @@ import sys
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from mailfleet.lab import install as apt
 from mailfleet.lab.errors import LabError
-from mailfleet.lab.layout import Layout
+from mailfleet.lab.layout import Layout, layout
+from mailfleet.lab.network import is_up
 from mailfleet.lab.processes import PATH
 
 # Debian package to a program of it that the lab runs.
@@ -56,28 +58,16 @@ class Requirement:
     package: str | None = None
 
 
-def missing() -> list[Requirement]:
-    """Everything that is missing here; empty when the lab can run."""
+def missing(lab: Layout | None = None) -> list[Requirement]:
+    """Everything that is missing here for `lab` (else the default one); empty when it can run.
+
+    Disk space counts only for a lab that is not up. Takes about 0.1 s. Raises LabError when
+    the lab's path is one that no lab can have.
+    """
     if not sys.platform.startswith("linux"):
         return [Requirement("This is not Linux.", "Run the lab on a Linux machine.", True)]
-    found = []
-    if os.geteuid() != 0:
-        found.append(
-            Requirement(
-                f"Not root (effective user id {os.geteuid()}).", "Run it as root: sudo …", True
-            )
-        )
-    elif not _namespaces():
-        found.append(
-            Requirement(
-                "Network and mount namespaces with bridges are not allowed here"
-                " (`unshare --net --mount ip link add br0 type bridge` failed).",
-                "Run it on a machine or virtual machine, or in a container with all privileges.",
-                True,
-            )
-        )
-    if "overlay" not in Path("/proc/filesystems").read_text().split() and not _modprobe("overlay"):
-        found.append(Requirement("The kernel has no overlayfs.", "modprobe overlay", True))
+    lab = lab or layout()
+    found = _machine(lab)
     if not Path("/proc/net/if_inet6").exists():
         found.append(
             Requirement("IPv6 is switched off in the kernel.", "Boot without ipv6.disable=1.", True)
@@ -98,7 +88,7 @@ def missing() -> list[Requirement]:
                     f"The Python package {project} is missing.", "pip install 'mailfleet[lab]'"
                 )
             )
-    return found
+    return found if is_up(lab) else found + space(lab)
 
 
 def space(lab: Layout) -> list[Requirement]:
@@ -108,25 +98,22 @@ def space(lab: Layout) -> list[Requirement]:
     if not any(lab.images.glob("[a-z]*")):
         wanted[lab.cache] = SPACE_CACHE
     for directory, needed in wanted.items():
-        existing = next(path for path in (directory, *directory.parents) if path.exists())
-        free = shutil.disk_usage(existing).free
+        free = shutil.disk_usage(_existing(directory)).free
         if free < needed:
             variable = "MAILFLEET_LAB_DIR" if directory == lab.directory else "MAILFLEET_CACHE_DIR"
             found.append(
                 Requirement(
                     f"{directory} has {free / 1e9:.1f} GB left; the lab wants {needed / 1e9:.1f}.",
                     f"Free some, or set {variable} to a directory on another disk.",
+                    True,
                 )
             )
     return found
 
 
 def require(lab: Layout | None = None) -> None:
-    """Raise LabError with everything that is missing at once.
-
-    With `lab`, disk space is looked at too.
-    """
-    found = missing() + (space(lab) if lab is not None else [])
+    """Raise LabError with everything that is missing at once."""
+    found = missing(lab)
     if not found:
         return
     packages = [item.package for item in found if item.package]
@@ -160,13 +147,75 @@ def _there(program: str) -> bool:
     return shutil.which(program, path=PATH) is not None
 
 
+def _machine(lab: Layout) -> list[Requirement]:
+    """What this user, kernel or container does not allow; the first that is found of each kind."""
+    found = []
+    overlay = "overlay" in Path("/proc/filesystems").read_text().split() or _modprobe("overlay")
+    if not overlay:
+        found.append(Requirement("The kernel has no overlayfs.", "modprobe overlay", True))
+    elsewhere = "Run it on a machine or virtual machine, or in a container with all privileges."
+    if os.geteuid() != 0:
+        what = f"Not root (effective user id {os.geteuid()})."
+        found.append(Requirement(what, "Run it as root: sudo …", True))
+    elif not in_first_user_namespace():
+        what = "Root of a user namespace only, as in a rootless container: no lab can be mounted."
+        found.append(Requirement(what, elsewhere, True))
+    elif not _namespaces():
+        what = (
+            "Network and mount namespaces with bridges are not allowed here"
+            " (`unshare --net --mount ip link add br0 type bridge` failed)."
+        )
+        found.append(Requirement(what, elsewhere, True))
+    elif overlay and (refusal := _overlay(lab)):
+        found.append(
+            Requirement(
+                f"A host's disk, an overlay in {lab.directory}, cannot be mounted: {refusal}.",
+                "Set MAILFLEET_LAB_DIR (and MAILFLEET_CACHE_DIR) to a directory on ext4, xfs or"
+                " btrfs; in a container: on a volume, not on its own overlay.",
+                True,
+            )
+        )
+    return found
+
+
+def in_first_user_namespace(uid_map: Path = Path("/proc/self/uid_map")) -> bool:
+    """Whether root is the machine's: every user id is itself (user_namespaces(7))."""
+    return not uid_map.exists() or uid_map.read_text().split() == ["0", "0", str(2**32 - 1)]
+
+
 def _namespaces() -> bool:
     if not (_there("unshare") and _there("ip")):
         return True  # reported as a missing package instead
     argv = ["unshare", "--net", "--mount", "ip", "link", "add", "br0", "type", "bridge"]
-    environment = {"PATH": PATH}
-    result = subprocess.run(argv, check=False, capture_output=True, env=environment)
-    return result.returncode == 0
+    return _run(argv).returncode == 0
+
+
+def _overlay(lab: Layout) -> str:
+    """Why an overlay as a host's cannot be mounted; "" when it can. Tries, and leaves nothing."""
+    if not _there("unshare"):
+        return ""  # reported as a missing package instead
+    try:
+        with (
+            TemporaryDirectory(prefix=".mailfleet-try-", dir=_existing(lab.directory)) as disk,
+            TemporaryDirectory(prefix=".mailfleet-try-", dir=_existing(lab.images)) as lower,
+        ):
+            for name in ("upper", "work", "root"):
+                (Path(disk) / name).mkdir()
+            options = f"lowerdir={lower},upperdir={disk}/upper,workdir={disk}/work"
+            mount = ["mount", "-t", "overlay", "-o", options, "overlay", f"{disk}/root"]
+            result = _run(["unshare", "--mount", *mount])
+            words = result.stderr.decode(errors="replace").split("\n")[0].strip().rstrip(".")
+            return (words or "mount failed") if result.returncode else ""
+    except OSError as error:
+        return str(error)
+
+
+def _existing(directory: Path) -> Path:
+    return next(path for path in (directory, *directory.parents) if path.is_dir())
+
+
+def _run(argv: list[str]) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(argv, check=False, capture_output=True, env={"PATH": PATH})
 
 
 def _modprobe(module: str) -> bool:

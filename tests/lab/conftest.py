@@ -1,8 +1,9 @@
 """What tests on real hosts share: a lab of their own, and the same lab with the fleet deployed.
 
 The tests never touch the lab that a person may have running: theirs is another directory, and so
-another namespace, and it plays a copy of the example fleet. To iterate quickly on a lab that stays
-up, set MAILFLEET_TEST_LAB to a lab's directory and run `mailfleet lab up` there first.
+another namespace, named after this checkout; and it plays a copy of the example fleet. To iterate
+quickly on a lab that stays up, set MAILFLEET_TEST_LAB to a lab's directory and run `mailfleet lab
+up` there first.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -18,11 +20,22 @@ from mailfleet.fleet.load import load
 from mailfleet.fleet.model import Fleet
 from mailfleet.lab import requirements
 from mailfleet.lab.lab import Lab
+from mailfleet.lab.layout import layout
 
 EXAMPLE = Path(__file__).parents[2]
 # What makes up the example fleet; the rest of the repository is the program.
 FLEET_FILES = ("fleet.yml", "inventories", "recipients", "clamav", "deploy")
-LAB_DIRECTORY = Path("/var/lib/mailfleet/test-lab")
+
+
+def own_directory(name: str, checkout: Path = EXAMPLE) -> Path:
+    """A lab directory for the tests of this checkout; those of another may run at the same time."""
+    digest = sha256(str(checkout.resolve()).encode()).hexdigest()[:8]
+    return Path(f"/var/lib/mailfleet/test-{name}-{digest}")
+
+
+def shared_directory() -> Path:
+    """Where the shared lab is."""
+    return Path(os.environ.get("MAILFLEET_TEST_LAB") or own_directory("lab"))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -33,7 +46,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def able() -> None:
     """Skip, with the reason, only where no package could make the lab run; else fail."""
-    missing = requirements.missing()
+    missing = requirements.missing(layout(shared_directory()))
     hopeless = [item for item in missing if item.essential]
     if hopeless:
         reasons = " ".join(f"{item.what} {item.remedy}" for item in hopeless)
@@ -66,9 +79,15 @@ def copy_example() -> Callable[[Path], Path]:
 
 
 @pytest.fixture(scope="session")
+def second_directory() -> Path:
+    """Where a test may have a lab of its own, beside the shared one."""
+    return own_directory("down")
+
+
+@pytest.fixture(scope="session")
 def lab(able: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """A running lab. Taken down at the end, unless it was up before the tests began."""
-    lab = Lab(Path(os.environ.get("MAILFLEET_TEST_LAB") or LAB_DIRECTORY), report=_tell)
+    lab = Lab(shared_directory(), report=_tell)
     if os.environ.get("MAILFLEET_TEST_LAB") and lab.is_up:
         lab.up(load(lab.record().fleet_directory))
         yield lab

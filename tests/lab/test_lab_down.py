@@ -110,7 +110,9 @@ def assert_nothing_left(private: Private, namespace: int | None) -> None:
 
 
 @pytest.fixture
-def private(able: None, tmp_path: Path, copy_example: CopyFleet) -> Iterator[Private]:
+def private(
+    able: None, tmp_path: Path, copy_example: CopyFleet, second_directory: Path
+) -> Iterator[Private]:
     fleet = copy_example(tmp_path / "fleet")
     (fleet / "inventories/us_east.py").unlink()
     (fleet / "inventories/eu_central.py").write_text(
@@ -121,11 +123,12 @@ def private(able: None, tmp_path: Path, copy_example: CopyFleet) -> Iterator[Pri
     for name in ("example.net", "example.org"):
         (fleet / "recipients" / name).unlink()
     text = (fleet / "fleet.yml").read_text()
+    text = text.replace("postmaster@example.net", "postmaster@example.com")
     head, _, rest = text.partition("pools:\n")
     _, _, tail = rest.partition("warmup:\n")
     domains = "domains:\n  example.com: {destination: maildir}\n\n"
     (fleet / "fleet.yml").write_text(f"{head}{domains}warmup:\n{tail}")
-    private = Private(Path("/var/lib/mailfleet/test-down"), fleet)
+    private = Private(second_directory, fleet)
     private.lab.down(purge=True)
     yield private
     private.lab.down(purge=True)
