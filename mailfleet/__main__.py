@@ -1,5 +1,5 @@
 """`python -m mailfleet` is `mailfleet`."""
 
-from mailfleet.cli.main import main
+from mailfleet.entry import main
 
 main()

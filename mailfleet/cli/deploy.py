@@ -23,6 +23,7 @@ from mailfleet.cli.common import (
     telling_fleet_option,
 )
 from mailfleet.fleet.model import Fleet, Host
+from mailfleet.fleet.validate import count
 from mailfleet.hosts import describe
 from mailfleet.hosts.apply import carry_out, dry_run
 from mailfleet.hosts.plan import Plan, Wave, plan, waves
@@ -73,7 +74,7 @@ class Session:
 
     def deploy(self, hosts: Sequence[Host], *, dry: bool, yes: bool) -> int:
         """Plan, confirm, change, verify; the exit code."""
-        self.progress(f"looking at {len(hosts)} hosts")
+        self.progress(f"looking at {count(len(hosts), 'host')}")
         with self._spinner:
             looked = dry_run(self.fleet, hosts, self._listen)
         if looked.error:
@@ -87,7 +88,7 @@ class Session:
         if dry:
             return self.end(code, _words(planned))
         if planned.changing:
-            confirm(f"Change {len(planned.changing)} hosts?", yes)
+            confirm(f"Change {count(len(planned.changing), 'host')}?", yes)
             if not self._carry_out(waves(planned)):
                 return self.end(FAILED, "Stopped; hosts that were not reached yet are unchanged.")
         reached = [each.host for each in planned.hosts]
@@ -144,4 +145,13 @@ def _words(planned: Plan) -> str:
     """The last line about a plan that left nothing to do."""
     if not planned.hosts:
         return "No host was reached."
-    return "" if planned.changing else "No changes."
+    if planned.changing:
+        return ""
+    if not planned.unreachable:
+        return "No changes."
+    away = [result.name for result in planned.unreachable]
+    were = "was" if len(away) == 1 else "were"
+    return (
+        f"No changes on {count(len(planned.hosts), 'host')}; "
+        f"{len(away)} {were} not reached: {', '.join(away)}."
+    )

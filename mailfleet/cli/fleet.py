@@ -24,7 +24,7 @@ from mailfleet.fleet.load import inspect
 from mailfleet.fleet.model import Fleet, Host
 from mailfleet.fleet.new import write_skeleton
 from mailfleet.fleet.schema import fleet_schema
-from mailfleet.fleet.validate import did_you_mean, words
+from mailfleet.fleet.validate import count, did_you_mean, words
 
 
 @click.command()
@@ -70,17 +70,13 @@ def _show(problems: tuple[Problem, ...]) -> None:
         console.print(table)
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
 def _summary(fleet: Fleet | None, directory: Path, errors: int, warnings: int) -> str:
-    counts = f"{_count(errors, 'error')}, {_count(warnings, 'warning')}"
+    counts = f"{count(errors, 'error')}, {count(warnings, 'warning')}"
     if fleet is None:
         return f"{directory}: {counts}"
     size = (
-        f"{_count(len(fleet.hosts), 'host')} in {_count(len(fleet.regions), 'region')}, "
-        f"{_count(len(fleet.domains), 'domain')}"
+        f"{count(len(fleet.hosts), 'host')} in {count(len(fleet.regions), 'region')}, "
+        f"{count(len(fleet.domains), 'domain')}"
     )
     return f"{fleet.general.name}: {size}: {counts}"
 

@@ -22,6 +22,7 @@ from mailfleet.cli.common import (
     telling_fleet_option,
 )
 from mailfleet.fleet.model import Fleet, Host, Role
+from mailfleet.fleet.validate import count
 from mailfleet.hosts.describe import trouble_lines
 from mailfleet.warmup import describe
 from mailfleet.warmup.plan import Wish
@@ -201,7 +202,7 @@ def _carry_out(
                 _show(shown)
             if dry or not changing:
                 return _end(shown, changed=False, as_json=as_json)
-            confirm(f"Change {len(changing)} senders?", yes)
+            confirm(f"Change {count(len(changing), 'sender')}?", yes)
             applied = rounds.apply(shown)
             after = _look(rounds)
     except RunError as error:
@@ -237,9 +238,9 @@ def _end(seen: Round, *, changed: bool, as_json: bool, failed: bool = False) -> 
         return code
     fine = [plan for plan in seen.plans if plan.problem is None]
     if changed:
-        click.echo(f"Done, and read back from {len(fine)} senders.")
+        click.echo(f"Done, and read back from {count(len(fine), 'sender')}.")
     elif fine and all(plan.nothing_to_do for plan in fine):
-        click.echo(f"Nothing to change on {len(fine)} senders.")
+        click.echo(f"Nothing to change on {count(len(fine), 'sender')}.")
     _say(describe.attention_lines(seen.plans))
     _say(_trouble(seen))
     return code

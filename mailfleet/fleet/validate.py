@@ -48,6 +48,11 @@ def words(values: Iterable[object], limit: int = 12) -> str:
     return ", ".join(names[:limit]) + more or "none"
 
 
+def count(number: int, noun: str) -> str:
+    """A number with its noun: 1 host, 2 hosts."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def shown(value: object) -> str:
     """A value for a message: its kind where it has parts, else itself, cut off where it is long."""
     if isinstance(value, dict):

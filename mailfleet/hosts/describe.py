@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
+from mailfleet.fleet.validate import count
 from mailfleet.hosts.plan import HostPlan, Plan
 from mailfleet.hosts.results import Event, HostResult, Result
 from mailfleet.hosts.verify import Finding
@@ -72,7 +73,7 @@ def result_lines(result: Result) -> Iterator[str]:
         if not host.ok:
             yield from trouble_lines(host)
             continue
-        done = f"{len(host.operations)} operations changed something"
+        done = f"{count(len(host.operations), 'operation')} changed something"
         yield f"{host.name}: {done if host.operations else 'no changes'}"
         yield from (f"  note: {note}" for note in host.notes)
     if result.error:
@@ -88,7 +89,7 @@ def finding_lines(findings: Iterable[Finding]) -> Iterator[str]:
         else:
             yield f"{finding.verdict}: {finding.host} {finding.subject}: {finding.detail}"
     for host, number in fine.items():
-        yield f"{host}: {number} connections as expected"
+        yield f"{host}: {count(number, 'connection')} as expected"
 
 
 def event_line(event: Event) -> str | None:

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from importlib.metadata import entry_points
 from ipaddress import IPv4Address
 from pathlib import Path
 
@@ -305,6 +306,23 @@ def test_commands_that_change_things_show_warnings(skeleton: Path) -> None:
         assert "SELECTORS" in told[0]
     load.cache_clear()
     assert run("hosts", "--fleet", str(skeleton)).stderr == ""
+
+
+def test_an_interrupt_while_importing(tmp_path: Path) -> None:
+    (tmp_path / "click.py").write_text("raise KeyboardInterrupt\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "mailfleet", "hosts"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": f"{tmp_path}:{ROOT}"},
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "interrupted\n")
+
+
+def test_the_console_script_begins_at_the_entry() -> None:
+    (script,) = entry_points(group="console_scripts", name="mailfleet")
+    assert script.value == "mailfleet.entry:main"
 
 
 def test_a_traceback_only_on_request(monkeypatch: pytest.MonkeyPatch) -> None:

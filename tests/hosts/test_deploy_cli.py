@@ -10,9 +10,15 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from mailfleet.cli.deploy import _words as last_word
 from mailfleet.cli.main import main
+from mailfleet.fleet.load import load
+from mailfleet.hosts.describe import finding_lines
 from mailfleet.hosts.files import File
+from mailfleet.hosts.plan import HostPlan, Plan
+from mailfleet.hosts.results import HostResult
 from mailfleet.hosts.roles import names_of, role
+from mailfleet.hosts.verify import Finding
 
 ROOT = Path(__file__).parents[2]
 
@@ -70,6 +76,29 @@ def test_deploy_for_people_says_what_to_do(fleet: Path) -> None:
     assert ended.exit_code == 3
     assert "mx1.eu.example.net: unreachable" in ended.stdout
     assert "-> check that the host is up" in ended.stdout
+
+
+def test_the_last_word_names_who_was_not_reached(fleet: Path) -> None:
+    hosts = load(fleet).hosts
+    away = [HostResult(host.name, "unreachable") for host in hosts[2:]]
+    same = [HostPlan(host, (), ()) for host in hosts[:2]]
+    names = f"{hosts[2].name}, {hosts[3].name}"
+    assert last_word(Plan((*same,))) == "No changes."
+    assert last_word(Plan((*same,), (*away,))) == (
+        f"No changes on 2 hosts; 2 were not reached: {names}."
+    )
+    assert last_word(Plan((same[0],), (away[1],))) == (
+        f"No changes on 1 host; 1 was not reached: {hosts[3].name}."
+    )
+    assert last_word(Plan((), (*away,))) == "No host was reached."
+
+
+def test_plurals() -> None:
+    findings = [Finding("a", "SMTP", "ok", ""), *[Finding("b", "SMTP", "ok", "")] * 2]
+    assert list(finding_lines(findings)) == [
+        "a: 1 connection as expected",
+        "b: 2 connections as expected",
+    ]
 
 
 def test_render_writes_every_file_of_every_host(fleet: Path, tmp_path: Path) -> None:
@@ -130,8 +159,6 @@ def test_render_shows_a_broken_template_without_a_traceback(fleet: Path, tmp_pat
 
 
 def test_every_role_has_what_the_machinery_asks_for(fleet: Path) -> None:
-    from mailfleet.fleet.load import load  # noqa: PLC0415
-
     loaded = load(fleet)
     for host in loaded.hosts:
         for name in names_of(loaded, host):

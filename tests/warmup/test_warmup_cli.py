@@ -140,14 +140,14 @@ def test_an_unreachable_host_does_not_stop_the_others(pyinfra):
     pyinfra.unreachable = {US}
     shown = warmup("run", "--yes", code=3)
     assert f"{US}: unreachable" in shown
-    assert "Done, and read back from 1 senders." in shown
+    assert "Done, and read back from 1 sender." in shown
 
 
 def test_a_host_that_is_not_deployed_fails_and_does_not_stop_the_others(pyinfra):
     pyinfra.readings[US] = pyinfra.readings[US].model_copy(update={"installed": False})
     shown = warmup("run", "--yes", code=1)
     assert f"{US}: Postfix is not set up there; run `mailfleet deploy us_east" in shown
-    assert "Done, and read back from 1 senders." in shown
+    assert "Done, and read back from 1 sender." in shown
 
 
 def test_what_is_not_there_afterwards_is_a_failure(pyinfra):
