@@ -27,7 +27,7 @@ FLEET = """
 fleet:
   name: test
   zone: example.net
-  contact: postmaster@example.net
+  contact: postmaster@example.com
   management_networks: [198.18.0.0/24]
 dns:
   ttl: 3600
