@@ -24,6 +24,9 @@ from mailfleet.lab.processes import PROC, enter
 from mailfleet.lab.world import CONTROL, WORLD_ADDRESSES
 
 BRIDGE = "br0"
+# Locally administered. Without one of its own a bridge takes the lowest of its ports', which
+# changes when a host is switched on, and the other hosts go on sending to the old one for a while.
+BRIDGE_MAC = "02:00:c6:12:00:0a"
 T = TypeVar("T")
 
 
@@ -45,7 +48,11 @@ def setup(lab: Layout, addresses: Iterable[IPAddress]) -> None:
     if not is_up(lab):
         remove(lab)
         _run(["ip", "netns", "add", lab.namespace])
-    lines = [f"link add {BRIDGE} type bridge", "link set lo up", f"link set {BRIDGE} up"]
+    lines = [
+        f"link add {BRIDGE} address {BRIDGE_MAC} type bridge",
+        "link set lo up",
+        f"link set {BRIDGE} up",
+    ]
     networks = sorted({network_of(a) for a in addresses}, key=lambda n: (n.version, n))
     for network in networks:
         lines.append(f"addr add {network[1]}/{network.prefixlen} {_ADDRESS_FLAGS[network.version]}")
