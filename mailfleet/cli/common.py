@@ -169,6 +169,20 @@ def show_problem(problem: Problem) -> None:
     click.echo(str(problem), err=True)
 
 
+regions_argument = click.argument("regions", nargs=-1, metavar="[REGION]...")
+limit_option = click.option(
+    "--limit", "limits", multiple=True, metavar="HOST", help="Only this host, or pattern."
+)
+dry_option = click.option("--dry", is_flag=True, help="Show what would change, and stop.")
+yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
+today_option = click.option(
+    "--today",
+    type=click.DateTime(["%Y-%m-%d"]),
+    metavar="DATE",
+    help="The day to take for today in the warm-up (default: the calendar's, UTC).",
+)
+
+
 def chosen_hosts(
     fleet: Fleet, regions: Sequence[str], limits: Sequence[str] = ()
 ) -> tuple[Host, ...]:

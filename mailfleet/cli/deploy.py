@@ -17,10 +17,14 @@ from mailfleet.cli.common import (
     Failure,
     chosen_hosts,
     confirm,
+    dry_option,
     emit,
     json_option,
+    limit_option,
     refuse_outside_lab,
+    regions_argument,
     telling_fleet_option,
+    yes_option,
 )
 from mailfleet.fleet.model import Fleet, Host
 from mailfleet.fleet.validate import count
@@ -33,12 +37,10 @@ from mailfleet.hosts.verify import verify
 
 
 @click.command()
-@click.argument("regions", nargs=-1, metavar="[REGION]...")
-@click.option(
-    "--limit", "limits", multiple=True, metavar="HOST", help="Only this host, or pattern."
-)
-@click.option("--dry", is_flag=True, help="Show what would change, and stop.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@regions_argument
+@limit_option
+@dry_option
+@yes_option
 @json_option
 @telling_fleet_option
 def deploy(

@@ -22,6 +22,7 @@ from mailfleet.cli.common import (
     json_option,
     refuse_outside_lab,
     telling_fleet_option,
+    yes_option,
 )
 from mailfleet.dns import api, report
 from mailfleet.dns.claims import Only
@@ -194,7 +195,7 @@ def plan(
 @click.argument(
     "file", required=False, type=click.Path(path_type=Path, dir_okay=False, exists=True)
 )
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@yes_option
 @only_option
 @allowance_options
 @telling_fleet_option

@@ -22,11 +22,15 @@ from mailfleet.cli.common import (
     USAGE,
     Failure,
     chosen_hosts,
+    dry_option,
     emit,
     json_option,
     refuse_outside_lab,
+    regions_argument,
     telling_fleet_option,
     terminal,
+    today_option,
+    yes_option,
 )
 from mailfleet.cli.deploy import deploy
 from mailfleet.cli.dns import dns
@@ -44,15 +48,10 @@ class Step:
 
 
 @click.command()
-@click.argument("regions", nargs=-1, metavar="[REGION]...")
-@click.option("--dry", is_flag=True, help="Show what would change, and stop.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
-@click.option(
-    "--today",
-    type=click.DateTime(["%Y-%m-%d"]),
-    metavar="DATE",
-    help="The day to take for today in the warm-up (default: the calendar's, UTC).",
-)
+@regions_argument
+@dry_option
+@yes_option
+@today_option
 @json_option
 @telling_fleet_option
 def up(

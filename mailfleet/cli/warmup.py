@@ -15,11 +15,16 @@ from mailfleet.cli.common import (
     Group,
     chosen_hosts,
     confirm,
+    dry_option,
     emit,
     fleet_option,
     json_option,
+    limit_option,
     refuse_outside_lab,
+    regions_argument,
     telling_fleet_option,
+    today_option,
+    yes_option,
 )
 from mailfleet.fleet.model import Fleet, Host, Role
 from mailfleet.fleet.validate import count
@@ -30,12 +35,6 @@ from mailfleet.warmup.runs import Exchange, Round, RunError, exchange, one_at_a_
 from mailfleet.warmup.simulate import simulate as simulated
 from mailfleet.warmup.transports import transports
 
-_REGIONS = click.argument("regions", nargs=-1, metavar="[REGION]...")
-_LIMIT = click.option(
-    "--limit", "limits", multiple=True, metavar="HOST", help="Only this host, or pattern."
-)
-_DRY = click.option("--dry", is_flag=True, help="Show what would change, and stop.")
-_YES = click.option("--yes", is_flag=True, help="Do not ask.")
 _HOSTS = click.argument("names", nargs=-1, metavar="[HOST]...")
 _ALL = click.option("--all", "everyone", is_flag=True, help="Every sender of the fleet.")
 
@@ -46,8 +45,8 @@ def warmup() -> None:
 
 
 @warmup.command()
-@_REGIONS
-@_LIMIT
+@regions_argument
+@limit_option
 @json_option
 @fleet_option
 def status(
@@ -69,16 +68,11 @@ def status(
 
 
 @warmup.command()
-@_REGIONS
-@_LIMIT
-@click.option(
-    "--today",
-    type=click.DateTime(["%Y-%m-%d"]),
-    metavar="DATE",
-    help="The day to take for today (default: the calendar's, UTC).",
-)
-@_DRY
-@_YES
+@regions_argument
+@limit_option
+@today_option
+@dry_option
+@yes_option
 @json_option
 @telling_fleet_option
 def run(
@@ -101,8 +95,8 @@ def run(
 @_HOSTS
 @_ALL
 @click.option("--reason", required=True, help="Why; shown in the status and kept in the history.")
-@_DRY
-@_YES
+@dry_option
+@yes_option
 @json_option
 @fleet_option
 def pause(
@@ -126,8 +120,8 @@ def pause(
 @warmup.command()
 @_HOSTS
 @_ALL
-@_DRY
-@_YES
+@dry_option
+@yes_option
 @json_option
 @fleet_option
 def resume(
@@ -148,8 +142,8 @@ def resume(
     show_default=True,
     help="The day of the schedule that today is.",
 )
-@_DRY
-@_YES
+@dry_option
+@yes_option
 @json_option
 @fleet_option
 def start(

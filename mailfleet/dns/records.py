@@ -112,11 +112,6 @@ def canonical_name(name: str | dns.name.Name) -> str:
     return text.lower().rstrip(".")
 
 
-def is_in(name: str, zone: str) -> bool:
-    """Whether a name is the zone's apex or below it."""
-    return not zone or name == zone or name.endswith("." + zone)
-
-
 def longest_zone(name: str, zones: Iterable[str]) -> str | None:
     """The closest enclosing zone of those given, or None."""
     known = zones if isinstance(zones, (set, frozenset, dict)) else frozenset(zones)
